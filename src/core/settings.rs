@@ -1,0 +1,72 @@
+//! What the core is told before it starts: checked values only, with durations and limits as types.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::LinkId;
+use super::limits::Limits;
+use super::topics::TopicName;
+use crate::wire::{GwId, TopicId};
+
+/// Everything that shapes the core's behaviour.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub gw_id: GwId,
+    pub timers: Timers,
+    pub limits: Limits,
+    /// Pre-defined topic ids, the same for every client.
+    pub predefined: BTreeMap<TopicId, TopicName>,
+    /// By link; a link that is not listed has [`LinkSettings::default`].
+    pub links: BTreeMap<LinkId, LinkSettings>,
+}
+
+/// The protocol's timers and counters (MQTT-SN 1.2 §7.2).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timers {
+    /// How long an answer to a message of ours may take before it is sent again.
+    pub t_retry: Duration,
+    /// How often it is sent again before the client counts as lost.
+    pub n_retry: u8,
+    /// Silence of this many keep-alive periods makes a client lost.
+    pub keep_alive_tolerance: f64,
+    /// Silence after which a client that connected with keep-alive 0 is lost; `None`: never.
+    pub idle_limit: Option<Duration>,
+}
+
+/// What is particular to one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// Octets of the largest MQTT-SN frame that the link carries downwards.
+    pub max_frame: usize,
+    /// Whether QoS -1 publishes are taken.
+    pub qos_minus_one: bool,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            t_retry: Duration::from_secs(10),
+            n_retry: 3,
+            keep_alive_tolerance: 1.5,
+            idle_limit: Some(Duration::from_secs(24 * 3600)),
+        }
+    }
+}
+
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self { max_frame: 1_400, qos_minus_one: true }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            gw_id: GwId(1),
+            timers: Timers::default(),
+            limits: Limits::default(),
+            predefined: BTreeMap::new(),
+            links: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The core's own time: an argument, never a clock.
+
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A moment, in microseconds since an origin that the driver chooses. It never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The driver's origin.
+    pub const ORIGIN: Self = Self(0);
+
+    /// Returns the moment that lies `since_origin` after the origin.
+    pub fn from_origin(since_origin: Duration) -> Self {
+        Self(micros(since_origin))
+    }
+
+    /// Returns how long after the origin this moment lies.
+    pub fn since_origin(self) -> Duration {
+        Duration::from_micros(self.0)
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(micros(later)))
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    /// The time from `earlier` to `self`; zero if `earlier` is the later one.
+    fn sub(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,5 @@
+//! Topics: their names, their ids, and who wants which.
+
+mod names;
+
+pub use names::{TopicError, TopicFilter, TopicName};

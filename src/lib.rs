@@ -1,0 +1,4 @@
+//! An MQTT-SN gateway. The modules stand in the order of the data's way; `docs/architecture.md` draws it.
+
+pub mod core;
+pub mod wire;
