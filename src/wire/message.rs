@@ -1,6 +1,6 @@
 //! The messages as values (MQTT-SN 1.2 §5.4). They borrow from the frame they were read from.
 
-use super::{FilterRef, GwId, MsgId, Qos, QosField, ReturnCode, TopicId, TopicRef};
+use super::{FilterRef, GwId, MsgId, QosField, ReturnCode, TopicId, TopicRef};
 
 /// One MQTT-SN message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
