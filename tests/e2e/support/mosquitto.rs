@@ -141,9 +141,10 @@ pub fn free_tcp_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
+/// Line by line: into a pipe it would write only when a buffer is full.
 fn mosquitto_sub(port: u16, arguments: &[&str]) -> Command {
-    let mut command = Command::new("mosquitto_sub");
-    command.args(["-d", "-h", "127.0.0.1", "-p", &port.to_string()]).args(arguments);
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", "mosquitto_sub", "-d", "-h", "127.0.0.1", "-p", &port.to_string()]).args(arguments);
     command
 }
 
