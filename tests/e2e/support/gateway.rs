@@ -53,7 +53,7 @@ impl Gateway {
 
     /// Waits until the broker has accepted the connection.
     pub fn wait_for_broker(&self) {
-        self.wait_for("connected to the broker");
+        self.wait_for("connected to mqtt");
     }
 
     /// Stops it as a service supervisor does, and returns how it ended.
