@@ -1,6 +1,7 @@
 //! The gateway's behaviour. Pure: no socket, clock, runtime, file or lock.
 #![deny(clippy::disallowed_methods)]
 
+pub mod deadlines;
 mod io;
 mod limits;
 mod notice;
