@@ -5,6 +5,7 @@ pub mod deadlines;
 mod io;
 mod limits;
 mod notice;
+pub mod rates;
 mod settings;
 mod time;
 pub mod topics;
