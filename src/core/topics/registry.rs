@@ -103,6 +103,13 @@ impl Registry {
         }
     }
 
+    /// Takes back every refusal, as after a SUBSCRIBE: a topic that was not wanted may be wanted now.
+    pub fn forget_refusals(&mut self) {
+        for topic in self.topics.iter_mut().filter(|topic| topic.knowledge == Knowledge::Refused) {
+            topic.knowledge = Knowledge::Unconfirmed;
+        }
+    }
+
     /// Drops all ids, as a CONNECT with a clean session does.
     pub fn clear(&mut self) {
         *self = Self::default();
