@@ -274,3 +274,109 @@ impl Subscriber {
         Recipient { session: self.session, qos: self.qos }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: SessionKey = SessionKey(1);
+    const TWO: SessionKey = SessionKey(2);
+
+    #[derive(Default)]
+    struct Table(Filters);
+
+    impl Table {
+        /// Subscribes and has the broker grant it. Returns the subscription's id.
+        fn grant(&mut self, filter: &str, session: SessionKey, qos: Qos) -> SubscriptionId {
+            let (key, id) = self.ask(filter, session, qos);
+            assert_eq!(self.0.granted(key, session, qos), Some(qos));
+            id
+        }
+
+        fn ask(&mut self, filter: &str, session: SessionKey, qos: Qos) -> (FilterKey, SubscriptionId) {
+            let key = self.0.add(&TopicFilter::parse(filter.as_bytes()).unwrap(), session, qos);
+            (key, self.0.asked(key, Audience::One(session), Instant::ORIGIN).0)
+        }
+
+        fn live(&mut self, topic: &str, ids: &[SubscriptionId]) -> Vec<(SessionKey, Qos)> {
+            let mut found = Vec::new();
+            self.0.live(&TopicName::parse(topic.as_bytes()).unwrap(), ids, &mut found);
+            found.iter().map(|recipient| (recipient.session, recipient.qos)).collect()
+        }
+
+        fn retained(&mut self, topic: &str, ids: &[SubscriptionId], after: Duration) -> Vec<SessionKey> {
+            let mut found = Vec::new();
+            let topic = TopicName::parse(topic.as_bytes()).unwrap();
+            self.0.retained(&topic, ids, Instant::from_origin(after), &mut found);
+            found.iter().map(|recipient| recipient.session).collect()
+        }
+    }
+
+    #[test]
+    fn each_copy_for_overlapping_filters_reaches_only_those_it_was_sent_for() {
+        let mut table = Table::default();
+        let wide = table.grant("iot/#", ONE, Qos::AtMostOnce);
+        let narrow = table.grant("iot/+/led", TWO, Qos::AtLeastOnce);
+        assert_eq!(table.live("iot/a/led", &[wide]), [(ONE, Qos::AtMostOnce)]);
+        assert_eq!(table.live("iot/a/led", &[narrow]), [(TWO, Qos::AtLeastOnce)]);
+        // A broker that merges copies names both subscriptions in one.
+        assert_eq!(table.live("iot/a/led", &[wide, narrow]), [(ONE, Qos::AtMostOnce), (TWO, Qos::AtLeastOnce)]);
+    }
+
+    #[test]
+    fn a_client_with_overlapping_filters_gets_a_message_once_and_at_the_highest_qos() {
+        let mut table = Table::default();
+        let low = table.grant("a/#", ONE, Qos::AtMostOnce);
+        let high = table.grant("a/+", ONE, Qos::ExactlyOnce);
+        assert_eq!(table.live("a/b", &[low]), []);
+        assert_eq!(table.live("a/b", &[high]), [(ONE, Qos::ExactlyOnce)]);
+        assert_eq!(table.live("a/b/c", &[low]), [(ONE, Qos::AtMostOnce)]);
+    }
+
+    #[test]
+    fn a_filter_the_broker_has_not_granted_yet_takes_no_message_from_one_it_has() {
+        let mut table = Table::default();
+        let granted = table.grant("a/#", ONE, Qos::AtMostOnce);
+        let (_, asked) = table.ask("a/+", ONE, Qos::ExactlyOnce);
+        assert_eq!(table.live("a/b", &[granted]), [(ONE, Qos::AtMostOnce)]);
+        assert_eq!(table.live("a/b", &[asked]), [], "the copy for the granted filter is the one that counts");
+    }
+
+    #[test]
+    fn retained_messages_reach_only_the_client_whose_subscribe_brought_them() {
+        let mut table = Table::default();
+        let first = table.grant("a/#", ONE, Qos::AtLeastOnce);
+        let second = table.grant("a/#", TWO, Qos::AtLeastOnce);
+        assert_eq!(table.retained("a/b", &[second], Duration::ZERO), [TWO]);
+        assert_eq!(table.retained("a/b", &[first], Duration::ZERO), [ONE]);
+    }
+
+    #[test]
+    fn without_identifiers_retained_messages_reach_those_who_subscribed_a_moment_ago() {
+        let mut table = Table::default();
+        table.grant("a/#", ONE, Qos::AtLeastOnce);
+        assert_eq!(table.retained("a/b", &[], REPLAY_WINDOW), [ONE]);
+        assert_eq!(table.retained("a/b", &[], REPLAY_WINDOW + Duration::from_micros(1)), []);
+    }
+
+    #[test]
+    fn the_last_subscriber_takes_the_filter_with_it() {
+        let mut table = Table::default();
+        let id = table.grant("a/b", ONE, Qos::AtLeastOnce);
+        table.grant("a/b", TWO, Qos::AtLeastOnce);
+        let key = table.0.by_id(id).unwrap();
+        assert_eq!(table.0.remove(key, ONE), None);
+        assert_eq!(table.0.remove(key, TWO).unwrap().as_str(), "a/b");
+        assert_eq!(table.0.by_id(id), None);
+        assert_eq!(table.live("a/b", &[]), []);
+    }
+
+    #[test]
+    fn a_shared_filter_is_asked_for_at_the_highest_qos_of_its_subscribers() {
+        let mut table = Table::default();
+        table.grant("a/b", ONE, Qos::ExactlyOnce);
+        let key = table.0.add(&TopicFilter::parse(b"a/b").unwrap(), TWO, Qos::AtMostOnce);
+        let (_, _, qos) = table.0.asked(key, Audience::One(TWO), Instant::ORIGIN);
+        assert_eq!(qos, Qos::ExactlyOnce);
+    }
+}
