@@ -272,7 +272,7 @@ impl Gateway {
             BrokerEvent::Up { session_present, offer } => self.upstream.up(out, now, session_present, offer),
             BrokerEvent::Down { .. } => self.upstream.down(),
             BrokerEvent::Published { token, outcome } => {
-                if let Some(key) = self.upstream.published(token) {
+                if let Some(key) = self.upstream.published(token, outcome) {
                     self.with_session(now, key, out, |session, cx| session.on_published(cx, token, outcome));
                 }
             }

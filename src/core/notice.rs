@@ -45,6 +45,20 @@ pub enum Notice {
         client_id: ByteString,
         reason: LossReason,
     },
+    /// The client asked to connect with a will and did not answer when asked for it.
+    HandshakeAbandoned {
+        client_id: ByteString,
+    },
+    /// The will of a lost client goes to the broker.
+    WillPublished {
+        client_id: ByteString,
+        topic: TopicName,
+    },
+    /// The will of a lost client was dropped: the broker does not take it, or `limits.wills_waiting` is reached.
+    WillDropped {
+        client_id: ByteString,
+        topic: TopicName,
+    },
     /// A persistent session whose client stayed away too long has ended.
     SessionExpired {
         client_id: ByteString,
@@ -91,8 +105,10 @@ pub enum ConnectRefusal {
     UnreadableClientId,
     #[error("its client id is longer than limits.client_id_octets ({limit})")]
     LongClientId { limit: usize },
-    #[error("it has a will, which this version does not keep yet")]
-    Will,
+    #[error("its will topic is not acceptable: {error}")]
+    WillTopic { error: TopicError },
+    #[error("its will has QoS -1")]
+    WillQos,
     #[error("limits.clients ({limit}) is reached")]
     TooManyClients { limit: usize },
     #[error("there is no connection to the broker")]

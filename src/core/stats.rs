@@ -23,6 +23,8 @@ pub struct Stats {
     pub anonymous_over_rate: u64,
     /// Publishes recognised as repetitions and not sent to the broker again.
     pub publish_repeated: u64,
+    /// Wills of lost clients that were not published.
+    pub wills_dropped: u64,
     /// Messages that the broker sent us.
     pub received: u64,
     /// Messages delivered to clients; at QoS 1 and 2 counted when the client has acknowledged.

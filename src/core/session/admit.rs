@@ -25,9 +25,6 @@ pub(in crate::core) fn admit<'a>(
     }
     let client_id = std::str::from_utf8(connect.client_id).ok().filter(|id| !id.contains('\0'));
     let client_id = client_id.ok_or(ConnectRefusal::UnreadableClientId)?;
-    if connect.will {
-        return Err(ConnectRefusal::Will);
-    }
     if !broker_is_up {
         return Err(ConnectRefusal::BrokerDown);
     }
@@ -50,7 +47,8 @@ pub(in crate::core) fn return_code(refusal: ConnectRefusal) -> ReturnCode {
         | ConnectRefusal::EmptyClientId
         | ConnectRefusal::UnreadableClientId
         | ConnectRefusal::LongClientId { .. }
-        | ConnectRefusal::Will => ReturnCode::NotSupported,
+        | ConnectRefusal::WillTopic { .. }
+        | ConnectRefusal::WillQos => ReturnCode::NotSupported,
         ConnectRefusal::TooManyClients { .. } | ConnectRefusal::BrokerDown => ReturnCode::Congestion,
     }
 }

@@ -124,7 +124,7 @@ impl Session {
             // Real firmware acknowledges with wrong ids, or not at all, and is alive all the same.
             Phase::Active(presence) if presence.heard > since => self.give_up(cx),
             Phase::Active(_) => self.lose(cx, LossReason::NoAnswer),
-            Phase::Asleep(_) | Phase::Away { .. } | Phase::Over => self.outbox.pause(),
+            Phase::Handshake(_) | Phase::Asleep(_) | Phase::Away { .. } | Phase::Over => self.outbox.pause(),
         }
     }
 

@@ -8,6 +8,7 @@ mod presence;
 mod publish;
 mod register;
 mod subscribe;
+mod will;
 
 use std::time::Duration;
 
@@ -19,15 +20,16 @@ use super::route::Route;
 use super::sessions::SessionKey;
 use super::topics::Registry;
 use super::{Instant, Timers};
-use crate::wire::{Connect, Disconnect, Message, PingReq, PingResp, ReturnCode, WillMsgResp, WillTopicResp};
+use crate::wire::{ConnAck, Connect, Disconnect, Message, PingReq, PingResp, ReturnCode};
 
 pub(super) use admit::{admit, admit_one_more, expects_session, return_code};
 pub(super) use deliver::Parcel;
 use outbox::Outbox;
-use presence::{Phase, Presence};
+use presence::{Handshake, Phase, Presence, WillStep};
 use publish::Uplink;
 pub(super) use publish::{Rejection, resolve};
 use subscribe::Subscriptions;
+use will::Will;
 
 /// A client's session, connected or not.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ pub(super) struct Session {
     subscriptions: Subscriptions,
     uplink: Uplink,
     outbox: Outbox,
+    will: Option<Will>,
     /// A route that the session has left and that still leads to it in the table.
     freed: Option<Route>,
 }
@@ -62,6 +65,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             uplink: Uplink::default(),
             outbox: Outbox::default(),
+            will: None,
             freed: None,
         }
     }
@@ -101,6 +105,7 @@ impl Session {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let silence = match &self.phase {
             Phase::Active(presence) | Phase::Asleep(presence) => presence.lost_at(),
+            Phase::Handshake(handshake) => Some(handshake.due),
             // Supervised by the retries of what is being sent to it.
             Phase::Awake(_) => None,
             Phase::Away { expires } => Some(*expires),
@@ -109,31 +114,50 @@ impl Session {
         [silence, self.outbox.due()].into_iter().flatten().min()
     }
 
-    /// The client has connected on `route`; its CONNECT has been found good (MQTT-SN 1.2 §6.2, §6.3).
+    /// The client asks to connect on `route`; its CONNECT has been found good (MQTT-SN 1.2 §6.2, §6.3).
     pub(super) fn on_connect(&mut self, cx: &mut Context<'_>, route: Route, connect: &Connect<'_>) {
         if connect.clean_session {
             self.forget_everything(cx);
+            self.will = None;
             self.persistence = Persistence::Clean;
         } else {
             self.persistence = Persistence::Persistent;
             self.registry.forget_confirmations();
             self.outbox.suspend();
         }
+        if !connect.will {
+            return self.establish(cx, route, connect.duration);
+        }
+        self.phase = Phase::Handshake(Handshake {
+            presence: Presence { route, heard: cx.now, silence: None },
+            keep_alive: connect.duration,
+            step: WillStep::Topic,
+            due: cx.now,
+            resends: 0,
+        });
+        self.prompt_for_will(cx);
+    }
+
+    /// Makes the client active, says so, and sends what has waited for it.
+    fn establish(&mut self, cx: &mut Context<'_>, route: Route, keep_alive: u16) {
         cx.notice(Notice::ClientConnected {
             client_id: self.client_id.clone(),
             peer: route.peer(),
-            keep_alive: connect.duration,
-            clean_session: connect.clean_session,
+            keep_alive,
+            clean_session: self.persistence == Persistence::Clean,
         });
-        let silence = keep_alive_limit(connect.duration, &cx.settings.timers);
+        let silence = keep_alive_limit(keep_alive, &cx.settings.timers);
         self.phase = Phase::Active(Presence { route, heard: cx.now, silence });
-        self.answer(cx, crate::wire::ConnAck { return_code: ReturnCode::Accepted });
+        self.answer(cx, ConnAck { return_code: ReturnCode::Accepted });
         self.resume_delivery(cx);
     }
 
     /// Handles a message on the session's own route, in any phase with a route (MQTT-SN digest §18).
     pub(super) fn on_message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) {
         self.phase.hear(cx.now);
+        if matches!(self.phase, Phase::Handshake(_)) {
+            return self.on_handshake_message(cx, message);
+        }
         self.outbox.release_hold(cx.now);
         match message {
             Message::Register(register) => self.on_register(cx, register),
@@ -148,11 +172,10 @@ impl Session {
             Message::PingReq(ping) => self.on_ping_req(cx, ping),
             Message::Disconnect(Disconnect { duration: None | Some(0) }) => self.on_disconnect(cx),
             Message::Disconnect(Disconnect { duration: Some(seconds) }) => self.on_sleep(cx, *seconds),
-            // Wills are not kept yet, so there is none to change.
-            Message::WillTopicUpd(_) => self.answer(cx, WillTopicResp { return_code: ReturnCode::NotSupported }),
-            Message::WillMsgUpd(_) => self.answer(cx, WillMsgResp { return_code: ReturnCode::NotSupported }),
+            Message::WillTopicUpd(update) => self.on_will_topic_upd(cx, update),
+            Message::WillMsgUpd(update) => self.on_will_msg_upd(cx, update),
             Message::PingResp(_) => {}
-            // CONNECT and discovery are the gateway's; the rest only gateways send, or answers nothing we asked.
+            // CONNECT and discovery are the gateway's; the rest only gateways send, or answers what was not asked.
             Message::Connect(_)
             | Message::SearchGw(_)
             | Message::Advertise(_)
@@ -170,6 +193,17 @@ impl Session {
         self.pump(cx);
     }
 
+    /// Until the will is told only it counts, and the wish to end (MQTT-SN digest §7.4).
+    fn on_handshake_message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) {
+        if let Message::WillTopic(topic) = message {
+            self.on_will_topic(cx, topic);
+        } else if let Message::WillMsg(will) = message {
+            self.on_will_msg(cx, will);
+        } else if let Message::Disconnect(_) = message {
+            self.abort_handshake(cx);
+        }
+    }
+
     /// The moment of [`Session::next_deadline`] has come.
     pub(super) fn on_deadline(&mut self, cx: &mut Context<'_>) {
         match &self.phase {
@@ -179,6 +213,7 @@ impl Session {
                 cx.notice(Notice::SessionExpired { client_id: self.client_id.clone() });
                 self.end(cx);
             }
+            Phase::Handshake(_) => self.on_handshake_due(cx),
             Phase::Active(_) | Phase::Asleep(_) | Phase::Awake(_) | Phase::Away { .. } => self.on_outbox_due(cx),
             Phase::Over => {}
         }
@@ -190,11 +225,15 @@ impl Session {
         cx.notice(Notice::ClientLost { client_id: self.client_id.clone(), reason });
         // Tells a client that is merely slow to connect again.
         self.answer(cx, Disconnect { duration: None });
+        self.publish_will(cx);
         self.depart(cx);
     }
 
-    /// Another client speaks from this session's address now, or this client from another one.
+    /// Another client speaks from this session's address now: this one left without a word.
     pub(super) fn detach(&mut self, cx: &mut Context<'_>) {
+        if !matches!(self.phase, Phase::Handshake(_)) {
+            self.publish_will(cx);
+        }
         self.depart(cx);
     }
 
@@ -211,7 +250,7 @@ impl Session {
             Phase::Active(_) if names_another => {}
             Phase::Active(_) => self.answer(cx, PingResp),
             Phase::Asleep(_) | Phase::Awake(_) => self.wake(cx),
-            Phase::Away { .. } | Phase::Over => {}
+            Phase::Handshake(_) | Phase::Away { .. } | Phase::Over => {}
         }
     }
 

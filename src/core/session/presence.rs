@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use super::will::WillTarget;
 use crate::core::Instant;
 use crate::core::route::Route;
 
 /// A phase owns what is valid only in it.
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// Asked to connect with a will, which has to be told yet.
+    Handshake(Handshake),
     /// Connected; silence is measured against the keep-alive.
     Active(Presence),
     /// Asleep; messages wait; silence is measured against the sleep duration.
@@ -18,6 +21,25 @@ pub(super) enum Phase {
     Away { expires: Instant },
     /// Nothing is kept; the table removes the session.
     Over,
+}
+
+/// A CONNECT whose will is being asked for (MQTT-SN 1.2 §6.2).
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) presence: Presence,
+    /// The Duration of the CONNECT.
+    pub(super) keep_alive: u16,
+    pub(super) step: WillStep,
+    /// When the question is asked again.
+    pub(super) due: Instant,
+    pub(super) resends: u8,
+}
+
+/// What the client has been asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum WillStep {
+    Topic,
+    Message(WillTarget),
 }
 
 /// A client that can be reached.
@@ -43,6 +65,7 @@ impl Phase {
     pub(super) fn presence(&self) -> Option<&Presence> {
         match self {
             Self::Active(presence) | Self::Asleep(presence) | Self::Awake(presence) => Some(presence),
+            Self::Handshake(handshake) => Some(&handshake.presence),
             Self::Away { .. } | Self::Over => None,
         }
     }
@@ -50,6 +73,7 @@ impl Phase {
     pub(super) fn presence_mut(&mut self) -> Option<&mut Presence> {
         match self {
             Self::Active(presence) | Self::Asleep(presence) | Self::Awake(presence) => Some(presence),
+            Self::Handshake(handshake) => Some(&mut handshake.presence),
             Self::Away { .. } | Self::Over => None,
         }
     }
@@ -101,6 +125,7 @@ impl Phase {
     fn take_presence(&mut self) -> Option<Presence> {
         match std::mem::replace(self, Self::Over) {
             Self::Active(presence) | Self::Asleep(presence) | Self::Awake(presence) => Some(presence),
+            Self::Handshake(handshake) => Some(handshake.presence),
             other @ (Self::Away { .. } | Self::Over) => {
                 *self = other;
                 None

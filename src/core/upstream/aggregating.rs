@@ -9,8 +9,8 @@ use super::filters::{Audience, FilterKey, Filters, Recipient};
 use crate::core::sessions::SessionKey;
 use crate::core::topics::TopicFilter;
 use crate::core::{
-    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Message, Output, Outputs, SubscribeOutcome, SubscriptionId,
-    Token,
+    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Message, Output, Outputs, PublishOutcome, SubscribeOutcome,
+    SubscriptionId, Token,
 };
 use crate::wire::Qos;
 
@@ -40,6 +40,9 @@ pub(in crate::core) struct Aggregating {
     /// Filters that the broker has to be asked for again.
     renewals: VecDeque<FilterKey>,
     renewals_asked: usize,
+    /// Wills of lost clients that wait for the broker to come back.
+    wills: VecDeque<Message>,
+    wills_in_flight: usize,
 }
 
 #[derive(Debug, Default)]
@@ -52,9 +55,20 @@ enum BrokerLink {
 /// What a token stands for. The owner is gone once its session has lost interest.
 #[derive(Debug)]
 enum Pending {
-    Publish { owner: Option<SessionKey> },
-    Subscribe { id: SubscriptionId, owner: Option<SessionKey> },
-    Renewal { id: SubscriptionId },
+    Publish {
+        owner: Option<SessionKey>,
+    },
+    /// Kept until the broker has it.
+    Will {
+        message: Message,
+    },
+    Subscribe {
+        id: SubscriptionId,
+        owner: Option<SessionKey>,
+    },
+    Renewal {
+        id: SubscriptionId,
+    },
 }
 
 impl Aggregating {
@@ -91,9 +105,38 @@ impl Aggregating {
         Ok(())
     }
 
+    /// Publishes the will of a lost client. While the broker is away it waits, among at most `limit` others;
+    /// returns whether it was taken.
+    pub(in crate::core) fn publish_will(&mut self, out: &mut Outputs, message: Message, limit: usize) -> bool {
+        if self.wills.len() + self.wills_in_flight >= limit {
+            return false;
+        }
+        match self.fit(message.clone()) {
+            Ok(fitting) => {
+                self.wills_in_flight += 1;
+                let token = self.token(Pending::Will { message });
+                command(out, BrokerCommand::Publish { token: Some(token), message: fitting });
+                true
+            }
+            Err(PublishRefusal::Down | PublishRefusal::Full) => {
+                self.wills.push_back(message);
+                true
+            }
+            Err(PublishRefusal::TooLarge) => false,
+        }
+    }
+
     /// Takes the broker's answer to a publish. Returns whom it concerns.
-    pub(in crate::core) fn published(&mut self, token: Token) -> Option<SessionKey> {
+    pub(in crate::core) fn published(&mut self, token: Token, outcome: PublishOutcome) -> Option<SessionKey> {
         match self.answered(token)? {
+            Pending::Will { message } => {
+                self.wills_in_flight = self.wills_in_flight.saturating_sub(1);
+                // Tried again when the connection is next made: it broke, or could not keep up.
+                if matches!(outcome, PublishOutcome::Busy | PublishOutcome::Lost) {
+                    self.wills.push_back(message);
+                }
+                None
+            }
             Pending::Publish { owner } => {
                 self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
                 owner
@@ -152,7 +195,7 @@ impl Aggregating {
                 self.renew(out, now);
                 None
             }
-            Pending::Publish { .. } => None,
+            Pending::Publish { .. } | Pending::Will { .. } => None,
         }
     }
 
@@ -168,7 +211,7 @@ impl Aggregating {
         let pending = usize::try_from(token.0).ok().and_then(|index| self.pending.get_mut(index));
         match pending {
             Some(Pending::Publish { owner } | Pending::Subscribe { owner, .. }) => *owner = None,
-            Some(Pending::Renewal { .. }) | None => {}
+            Some(Pending::Renewal { .. } | Pending::Will { .. }) | None => {}
         }
     }
 
@@ -180,6 +223,9 @@ impl Aggregating {
             self.renewals = self.filters.keys().collect();
         }
         self.renew(out, now);
+        for message in std::mem::take(&mut self.wills) {
+            self.publish_will(out, message, usize::MAX);
+        }
     }
 
     pub(in crate::core) fn down(&mut self) {
