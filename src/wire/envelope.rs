@@ -91,8 +91,11 @@ impl<'a> Envelope<'a> {
 
     /// Returns what the wrappers say that MQTT-SN 1.2 forbids.
     pub fn objection(&self) -> Option<Objection> {
-        let mut ctrls = self.layers().map(|layer| layer.ctrl);
-        ctrls.find(|ctrl| ctrl & !RADIUS != 0).map(|ctrl| Objection::CtrlReservedBits { ctrl })
+        if self.layers().nth(1).is_some() {
+            return Some(Objection::NestedEncapsulation);
+        }
+        let Layer { ctrl, .. } = self.layers().next()?;
+        (ctrl & !RADIUS != 0).then_some(Objection::CtrlReservedBits { ctrl })
     }
 }
 
@@ -182,7 +185,7 @@ mod tests {
         assert_eq!(envelope.radius(), 3);
         let node_ids: Vec<_> = envelope.layers().map(|layer| layer.node_id).collect();
         assert_eq!(node_ids, [&[0xAA][..], &[0xBB, 0xCC]]);
-        assert_eq!(envelope.objection(), Some(Objection::CtrlReservedBits { ctrl: 0x83 }));
+        assert_eq!(envelope.objection(), Some(Objection::NestedEncapsulation));
     }
 
     #[test]

@@ -7,13 +7,13 @@ use super::{BodySize, MsgType};
 /// Why a frame is no MQTT-SN message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    #[error("the frame's length is {found}; the shortest message has 2 octets")]
+    #[error("the message's length is {found}; the shortest has 2 octets")]
     TooShort { found: usize },
-    #[error("the frame's length is {found}; its long header alone has 4 octets")]
+    #[error("the message's length is {found}; its long header alone has 4 octets")]
     LongHeaderTruncated { found: usize },
     #[error("Length says {stated}, but counts itself and MsgType, so {least} is the least")]
     LengthTooSmall { stated: usize, least: usize },
-    #[error("Length says {stated}, but the frame's length is {found}")]
+    #[error("Length says {stated}, but the message has {found} octets")]
     LengthMismatch { stated: usize, found: usize },
     #[error("message type {code:02X} is reserved")]
     ReservedType { code: u8 },

@@ -53,6 +53,8 @@ pub enum Objection {
     SleepDurationZero,
     #[error("Ctrl is {ctrl:02X}, but only its two lowest bits have a meaning")]
     CtrlReservedBits { ctrl: u8 },
+    #[error("an encapsulation stands in another one, which the protocol does not know")]
+    NestedEncapsulation,
 }
 
 impl Objection {
@@ -79,6 +81,7 @@ impl Objection {
             Self::MsgIdShouldBeZero { .. } => "msgid-should-be-0",
             Self::SleepDurationZero => "sleep-duration-0",
             Self::CtrlReservedBits { .. } => "ctrl-reserved-bits",
+            Self::NestedEncapsulation => "nested-encapsulation",
         }
     }
 }

@@ -218,7 +218,7 @@ mod tests {
         );
         assert_eq!(
             shown(&[4, 0xFE, 0, 1, 9]),
-            "ENCAPS radius=0 node=01 { MALFORMED the frame's length is 1; the shortest message has 2 octets }"
+            "ENCAPS radius=0 node=01 { MALFORMED the message's length is 1; the shortest has 2 octets }"
         );
     }
 }
