@@ -180,7 +180,7 @@ fn topic_ref_objection(topic: TopicRef) -> Option<Objection> {
     }
 }
 
-/// The text of the specification allows a short name to be a filter, too.
+/// A filter may have wildcards; whether they stand where MQTT allows them is for whoever parses it.
 fn filter_objection(topic: FilterRef<'_>) -> Option<Objection> {
     match topic {
         FilterRef::Name(name) => topic_text_objection(name),
