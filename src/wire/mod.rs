@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods)]
 
 mod fields;
+pub mod framing;
 mod ids;
 mod message;
 
