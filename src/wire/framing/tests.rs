@@ -206,7 +206,7 @@ fn a_damaged_slip_frame_costs_only_itself() {
 #[test]
 fn a_message_with_lines_of_text_in_it_stays_a_message() {
     for msg_type in [0x09, 0x0C, 0x1C] {
-        let frame = [&[0x2A, msg_type][..], "first line, flags 0\nsecond line\nthird li\n".as_bytes()].concat();
+        let frame = [&[0x2B, msg_type][..], "first line, flags 0\nsecond line\nthird li\n".as_bytes()].concat();
         let frame = if msg_type == 0x0C { [&frame[..2], &[0], &frame[3..]].concat() } else { frame };
         for framing in Framing::ALL {
             let items = decode(framing, Direction::Uplink, &encoded(framing, &[&frame]));
