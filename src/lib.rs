@@ -1,6 +1,10 @@
 //! An MQTT-SN gateway. The modules stand in the order of the data's way; `docs/architecture.md` draws it.
 
+#[cfg(feature = "app")]
+pub mod links;
+pub mod wire;
+
 pub mod core;
+
 #[cfg(feature = "app")]
 pub mod tools;
-pub mod wire;
