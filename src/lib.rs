@@ -7,4 +7,7 @@ pub mod wire;
 pub mod core;
 
 #[cfg(feature = "app")]
+pub mod broker;
+
+#[cfg(feature = "app")]
 pub mod tools;
