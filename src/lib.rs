@@ -2,3 +2,10 @@
 
 pub mod core;
 pub mod wire;
+
+#[cfg(feature = "app")]
+pub mod app;
+#[cfg(feature = "app")]
+pub mod broker;
+#[cfg(feature = "app")]
+pub mod ops;

@@ -1,0 +1,377 @@
+//! From what stands in the file to what can be used, or to the reason why not.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::problem::Problem;
+use super::raw::{RawBroker, RawConfig, RawGateway, RawLog, RawSerial, RawTimers, RawUdp};
+use super::{Broker, Config, Credentials, Identity, Log, Mode, Serial, Udp, mistakes};
+use crate::broker::{BrokerUrl, Protocol};
+use crate::core::topics::{TopicError, TopicName};
+use crate::core::{LinkSettings, Timers};
+use crate::ops::logging::{LogFormat, parse_filter};
+use crate::wire::framing::Framing;
+use crate::wire::{GwId, TopicId};
+
+/// The largest frame that MQTT-SN's length field can name (MQTT-SN 1.2 §5.2.1).
+const LARGEST_FRAME: usize = 65_535;
+/// A CONNACK and most answers fit into eight octets; a REGISTER needs a few more for the name.
+const SMALLEST_FRAME: usize = 16;
+
+pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
+    let RawGateway { id, name, mode, data_dir } = raw.gateway;
+    let (limits, queues) = raw.limits.check()?;
+    let name = gateway_name(name)?;
+    no_data_dir(&data_dir)?;
+    let udp = listeners(raw.udp.unwrap_or_else(|| vec![RawUdp::default()]))?;
+    let serial = ports(raw.serial)?;
+    if udp.is_empty() && serial.is_empty() {
+        return Err(Problem::at(["udp"], "the gateway has neither a UDP listener nor a serial port")
+            .hint("leave `udp = []` out for a listener on [::]:1883, or add a [[serial]] section"));
+    }
+    Ok(Config {
+        file: None,
+        gw_id: gateway_id(id)?,
+        mode: mode_named(&mode)?,
+        broker: broker(raw.broker, &name)?,
+        name,
+        udp,
+        serial,
+        predefined: predefined(raw.predefined)?,
+        timers: timers(&raw.timers)?,
+        limits,
+        queues,
+        log: log(raw.log)?,
+    })
+}
+
+fn gateway_id(id: u8) -> Result<GwId, Problem> {
+    match id {
+        0 => Err(Problem::at(["gateway", "id"], "`id` in [gateway] must be from 1 to 255")
+            .hint("each gateway in one network needs an id of its own")),
+        id => Ok(GwId(id)),
+    }
+}
+
+/// The name becomes a part of client ids and topics, so that it may hold nothing with a meaning there.
+fn gateway_name(name: String) -> Result<String, Problem> {
+    let usable = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(usable) {
+        return Err(Problem::at(["gateway", "name"], format!("{name:?} cannot be the gateway's name"))
+            .hint("use 1 to 64 letters, digits, `-`, `_` and `.`; the name becomes a part of the MQTT client id"));
+    }
+    Ok(name)
+}
+
+fn mode_named(mode: &str) -> Result<Mode, Problem> {
+    match mode {
+        "aggregating" => Ok(Mode::Aggregating),
+        "transparent" => Err(Problem::at(
+            ["gateway", "mode"],
+            "`mode = \"transparent\"` is not in this version yet; use \"aggregating\"",
+        )),
+        other => Err(one_of(["gateway", "mode"], other, &["aggregating"])),
+    }
+}
+
+fn no_data_dir(data_dir: &str) -> Result<(), Problem> {
+    if data_dir.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::at(["gateway", "data_dir"], "`data_dir` is not in this version yet; use \"\"")
+        .hint("sessions and queues are kept in memory and end with the gateway"))
+}
+
+fn broker(raw: RawBroker, name: &str) -> Result<Broker, Problem> {
+    let embedded = raw.embedded.map(|address| embedded_address(&address)).transpose()?;
+    let url = match embedded {
+        Some(address) => broker_url(&format!("mqtt://{}", reachable(address)))?,
+        None => broker_url(&raw.url)?,
+    };
+    let identity = match (raw.cert, raw.key) {
+        (None, None) => None,
+        (Some(cert), Some(key)) => Some(Identity { cert: cert.into(), key: key.into() }),
+        (Some(_), None) => return Err(Problem::at(["broker", "cert"], "`cert` in [broker] needs `key` beside it")),
+        (None, Some(_)) => return Err(Problem::at(["broker", "key"], "`key` in [broker] needs `cert` beside it")),
+    };
+    let tls_key = if raw.ca.is_some() { Some("ca") } else { identity.as_ref().map(|_| "cert") };
+    if let (Some(key), false) = (tls_key, url.is_tls()) {
+        return Err(Problem::at(["broker", key], format!("`{key}` in [broker] has a meaning only with TLS"))
+            .hint(format!("use an mqtts:// url, or leave `{key}` out")));
+    }
+    Ok(Broker {
+        url,
+        embedded,
+        protocol: protocol(&raw.protocol)?,
+        client_id: client_id(&raw.client_id, name)?,
+        credentials: credentials(raw.username, raw.password, raw.password_file)?,
+        ca: raw.ca.map(PathBuf::from),
+        identity,
+        keep_alive: broker_keep_alive(raw.keep_alive.0)?,
+    })
+}
+
+fn embedded_address(text: &str) -> Result<SocketAddr, Problem> {
+    listen_address(text).filter(|address| address.port() != 0).ok_or_else(|| {
+        Problem::at(["broker", "embedded"], format!("{text:?} is not an address to listen on"))
+            .hint("write an IP address of this machine and a port: 127.0.0.1:1883, 0.0.0.0:1883")
+    })
+}
+
+/// Returns where this machine reaches its own listener: a wildcard address names no destination.
+pub(in crate::app) fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, listening.port())
+}
+
+fn broker_url(url: &str) -> Result<BrokerUrl, Problem> {
+    let at = |text: String| Problem::at(["broker", "url"], text);
+    match url.split_once("://") {
+        Some(("ws" | "wss", _)) => {
+            Err(at(format!("{url:?}: MQTT over WebSockets is not in this version yet; use mqtt:// or mqtts://")))
+        }
+        _ => url.parse::<BrokerUrl>().map_err(|error| {
+            at(format!("{url:?} is not a broker's url: {error}")).hint("example: url = \"mqtt://localhost:1883\"")
+        }),
+    }
+}
+
+fn protocol(name: &str) -> Result<Protocol, Problem> {
+    match name {
+        "auto" => Ok(Protocol::Auto),
+        "5" => Ok(Protocol::V5),
+        "3.1.1" => Ok(Protocol::V311),
+        other => Err(one_of(["broker", "protocol"], other, &["auto", "5", "3.1.1"])),
+    }
+}
+
+/// Puts the gateway's name into the template.
+fn client_id(template: &str, name: &str) -> Result<String, Problem> {
+    let id = template.replace("{name}", name);
+    let at = |text: String| Problem::at(["broker", "client_id"], text);
+    if let Some((_, rest)) = id.split_once('{') {
+        let placeholder = rest.split('}').next().unwrap_or(rest);
+        return Err(at(format!("`client_id` in [broker] has the unknown placeholder {{{placeholder}}}"))
+            .hint("known placeholders: {name}, the gateway's name"));
+    }
+    if id.is_empty() || id.contains(char::is_control) {
+        return Err(at(format!("{id:?} cannot be an MQTT client id")).hint("example: client_id = \"mqttsn-{name}\""));
+    }
+    Ok(id)
+}
+
+fn credentials(
+    username: Option<String>,
+    password: Option<SecretString>,
+    password_file: Option<String>,
+) -> Result<Option<Credentials>, Problem> {
+    let (key, password) = match (password, password_file) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::at(["broker", "password_file"], "[broker] has both `password` and `password_file`")
+                .hint("keep one of them"));
+        }
+        (Some(password), None) => ("password", Some(password)),
+        (None, Some(file)) => ("password_file", Some(password_from(&file)?)),
+        (None, None) => ("password", None),
+    };
+    match (username, password) {
+        (Some(username), password) => Ok(Some(Credentials { username, password })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Problem::at(["broker", key], format!("`{key}` in [broker] needs `username` beside it"))
+            .hint("example: username = \"gateway\"")),
+    }
+}
+
+fn password_from(file: &str) -> Result<SecretString, Problem> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Problem::at(["broker", "password_file"], format!("the password cannot be read from {file:?}: {error}"))
+            .hint("a relative path counts from the directory in which the gateway is started")
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).into())
+}
+
+/// MQTT counts the keep-alive in whole seconds of 16 bits; below 5 s brokers and clients disagree about rounding.
+fn broker_keep_alive(keep_alive: Duration) -> Result<Duration, Problem> {
+    if (5..=65_535).contains(&keep_alive.as_secs()) {
+        return Ok(keep_alive);
+    }
+    Err(Problem::at(["broker", "keep_alive"], "`keep_alive` in [broker] must be from 5s to 18h")
+        .hint("example: keep_alive = \"30s\""))
+}
+
+fn listeners(raw: Vec<RawUdp>) -> Result<Vec<Udp>, Problem> {
+    let mut listeners = Vec::<Udp>::new();
+    for (index, RawUdp { listen, max_frame, qos_minus_one }) in raw.into_iter().enumerate() {
+        let at = |text: String| Problem::in_entry("udp", index, "listen", text);
+        let address = listen_address(&listen).ok_or_else(|| {
+            at(format!("{listen:?} is not an address to listen on"))
+                .hint("write an IP address of this machine and a port: 0.0.0.0:1883, 192.168.1.10:1883, [::]:1883")
+        })?;
+        if let Some(other) = listeners.iter().find(|other| overlap(other.listen, address)) {
+            return Err(at(format!("two UDP listeners want {address}; the other one listens on {}", other.listen))
+                .hint("keep one of them; [::] takes IPv4 and IPv6 on all interfaces"));
+        }
+        let max_frame = frame_size("udp", index, max_frame)?;
+        listeners.push(Udp { listen: address, link: LinkSettings { max_frame, qos_minus_one } });
+    }
+    Ok(listeners)
+}
+
+/// Reads an address to listen on: an IP address or `localhost`, and a port.
+fn listen_address(text: &str) -> Option<SocketAddr> {
+    let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    local.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).or_else(|| text.parse().ok())
+}
+
+/// Returns whether one address takes datagrams away from the other. `[::]` is dual stack.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let takes = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || takes(a.ip(), b.ip()) || takes(b.ip(), a.ip()))
+}
+
+fn ports(raw: Vec<RawSerial>) -> Result<Vec<Serial>, Problem> {
+    let mut ports = Vec::<Serial>::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let RawSerial { port, baud, framing, max_frame, gap, qos_minus_one } = raw;
+        let at = |key: &str, text: String| Problem::in_entry("serial", index, key, text);
+        if port.is_empty() {
+            return Err(at("port", "`port` in [[serial]] is empty".into()).hint("example: port = \"/dev/ttyUSB0\""));
+        }
+        if port.contains("://") {
+            return Err(at("port", format!("{port:?}: serial ports over the network are not in this version yet"))
+                .hint("name a port of this machine, such as /dev/ttyUSB0 or COM3"));
+        }
+        if ports.iter().any(|other| other.port == port) {
+            return Err(at("port", format!("two [[serial]] sections want {port:?}"))
+                .hint("one port is one section; keep one of them"));
+        }
+        let default = LinkSettings::default();
+        ports.push(Serial {
+            port,
+            baud: baud.map(Into::into),
+            framing: framing.map(|name| framing_named(index, &name)).transpose()?,
+            gap: gap.map(|gap| gap.0),
+            link: LinkSettings {
+                max_frame: frame_size("serial", index, max_frame.unwrap_or(SERIAL_FRAME))?,
+                qos_minus_one: qos_minus_one.unwrap_or(default.qos_minus_one),
+            },
+        });
+    }
+    Ok(ports)
+}
+
+/// Framings that are agreed but not served yet.
+const LATER_FRAMINGS: [&str; 4] = ["cobs-crc", "xbee", "xbee-escaped", "aquila"];
+
+/// Octets of a frame on a serial line unless the user says otherwise: the small length field's limit, which is what
+/// radio dongles buffer.
+const SERIAL_FRAME: usize = 255;
+
+fn framing_named(index: usize, name: &str) -> Result<Framing, Problem> {
+    let at = |text: String| Problem::in_entry("serial", index, "framing", text);
+    let known = Framing::ALL.map(Framing::name);
+    if LATER_FRAMINGS.contains(&name) {
+        return Err(at(format!("`framing = {name:?}` is not in this version yet; use {}", or(&known))));
+    }
+    name.parse().map_err(|_| {
+        at(format!("`framing` in [[serial]] cannot be {name:?}{}; use {}", meant(name, &known), or(&known)))
+    })
+}
+
+fn frame_size(section: &str, index: usize, octets: usize) -> Result<usize, Problem> {
+    if (SMALLEST_FRAME..=LARGEST_FRAME).contains(&octets) {
+        return Ok(octets);
+    }
+    let text = format!("`max_frame` in [[{section}]] must be from {SMALLEST_FRAME} to {LARGEST_FRAME} octets");
+    Err(Problem::in_entry(section, index, "max_frame", text))
+}
+
+fn predefined(raw: BTreeMap<String, String>) -> Result<BTreeMap<TopicId, TopicName>, Problem> {
+    let mut topics = BTreeMap::new();
+    for (key, name) in raw {
+        let at = |text: String| Problem::at(["predefined", key.as_str()], text);
+        let id = key.parse().map(TopicId).ok().filter(|id| id.is_assignable()).ok_or_else(|| {
+            at(format!("{key:?} in [predefined] is not a topic id")).hint(
+                "an id is a number from 1 to 65534 (0 and 65535 are reserved): 1 = \"iot/home1/livingroom/temperature\"",
+            )
+        })?;
+        let topic = TopicName::parse(name.as_bytes()).map_err(|error| {
+            at(format!("predefined topic {id} cannot be {name:?}: {error}")).hint(topic_remedy(error))
+        })?;
+        if topics.insert(id, topic).is_some() {
+            return Err(at(format!("predefined topic {id} is defined twice")).hint("keep one of the two lines"));
+        }
+    }
+    Ok(topics)
+}
+
+fn topic_remedy(error: TopicError) -> &'static str {
+    match error {
+        TopicError::Wildcard => "write one full topic name; a device subscribes to wildcards by name, not by id",
+        TopicError::Empty => "write the topic's name, or remove the line",
+        TopicError::TooLong => "use a shorter name",
+        TopicError::Nul
+        | TopicError::NotUtf8
+        | TopicError::PlusInLevel
+        | TopicError::HashNotLast
+        | TopicError::SharedSyntax => "use a plain topic name such as iot/home1/livingroom/temperature",
+    }
+}
+
+fn timers(raw: &RawTimers) -> Result<Timers, Problem> {
+    let at = |key: &str, text: String| Problem::at(["timers", key], text);
+    if raw.t_retry.0.is_zero() {
+        return Err(at("t_retry", "`t_retry` in [timers] must be longer than 0s".into()));
+    }
+    if !(1.0..=100.0).contains(&raw.keep_alive_tolerance) {
+        return Err(at("keep_alive_tolerance", "`keep_alive_tolerance` in [timers] must be from 1.0 to 100.0".into())
+            .hint("1.5 gives a client one and a half of its keep-alive periods"));
+    }
+    if raw.idle_limit.0.is_some_and(|limit| limit.is_zero()) {
+        return Err(at("idle_limit", "`idle_limit` in [timers] must be longer than 0s".into())
+            .hint("idle_limit = \"never\" switches it off"));
+    }
+    Ok(Timers {
+        t_retry: raw.t_retry.0,
+        n_retry: raw.n_retry,
+        keep_alive_tolerance: raw.keep_alive_tolerance,
+        idle_limit: raw.idle_limit.0,
+    })
+}
+
+fn log(raw: RawLog) -> Result<Log, Problem> {
+    parse_filter(&raw.level).map_err(|error| {
+        Problem::at(["log", "level"], format!("`level` in [log] is no level and no filter: {error}"))
+            .hint("example of a filter: level = \"info,mqttsn_gateway::links=debug\"")
+    })?;
+    let format = match raw.format.as_str() {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        other => return Err(one_of(["log", "format"], other, &["text", "json"])),
+    };
+    Ok(Log { level: raw.level, format })
+}
+
+fn one_of(path: [&str; 2], found: &str, known: &[&str]) -> Problem {
+    let [section, key] = path;
+    let meant = meant(found, known);
+    Problem::at(path, format!("`{key}` in [{section}] cannot be {found:?}{meant}; use {}", or(known)))
+}
+
+fn meant(found: &str, known: &[&str]) -> String {
+    mistakes::nearest(found, known.iter().copied())
+        .map(|known| format!(" (did you mean {known:?}?)"))
+        .unwrap_or_default()
+}
+
+fn or(words: &[&str]) -> String {
+    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
+}

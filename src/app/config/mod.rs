@@ -1,0 +1,152 @@
+//! The configuration: read from a file, overridden by flags, checked once; what comes out needs no further checking.
+
+mod check;
+mod limits;
+mod mistakes;
+mod overrides;
+mod problem;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::broker::{BrokerUrl, Protocol};
+use crate::core::topics::TopicName;
+use crate::core::{Limits, LinkId, LinkSettings, Settings, Timers};
+use crate::ops::logging::LogFormat;
+use crate::wire::framing::Framing;
+use crate::wire::{GwId, TopicId};
+
+pub use limits::{ChangedLimit, Queues, changed as changed_limits};
+pub use overrides::{Overrides, SerialFlag};
+pub use problem::ConfigError;
+
+use problem::Source;
+use raw::RawConfig;
+
+/// The file that is read from the working directory when none is named.
+pub const DEFAULT_FILE: &str = "gateway.toml";
+
+/// What the gateway is to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from, if any.
+    pub file: Option<PathBuf>,
+    pub gw_id: GwId,
+    pub name: String,
+    pub mode: Mode,
+    pub broker: Broker,
+    /// UDP listeners come first, then serial ports; [`LinkId`]s count through both.
+    pub udp: Vec<Udp>,
+    pub serial: Vec<Serial>,
+    pub predefined: BTreeMap<TopicId, TopicName>,
+    pub timers: Timers,
+    pub limits: Limits,
+    pub queues: Queues,
+    pub log: Log,
+}
+
+/// How clients share connections to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All clients share one connection.
+    Aggregating,
+}
+
+/// The broker, and how to come in.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    pub url: BrokerUrl,
+    /// Where the gateway runs a broker of its own, if it does.
+    pub embedded: Option<SocketAddr>,
+    pub protocol: Protocol,
+    pub client_id: String,
+    pub credentials: Option<Credentials>,
+    pub ca: Option<PathBuf>,
+    pub identity: Option<Identity>,
+    pub keep_alive: Duration,
+}
+
+/// A user name and, usually, its password.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub username: String,
+    pub password: Option<SecretString>,
+}
+
+/// The gateway's own TLS certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// One UDP listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Udp {
+    pub listen: SocketAddr,
+    pub link: LinkSettings,
+}
+
+/// One serial port. What the user left open stays open here, so that the start-up says what was assumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serial {
+    pub port: String,
+    pub baud: Option<u32>,
+    pub framing: Option<Framing>,
+    pub gap: Option<Duration>,
+    pub link: LinkSettings,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A level or a filter in the syntax of `RUST_LOG`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+impl Config {
+    /// Reads the named file, or `gateway.toml` in the working directory if there is one, or else the defaults; then
+    /// applies the flags.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        match file {
+            Some(file) => Self::read(file, overrides),
+            None if Path::new(DEFAULT_FILE).exists() => Self::read(Path::new(DEFAULT_FILE), overrides),
+            None => Self::parse("the defaults", "", overrides),
+        }
+    }
+
+    fn read(file: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError::unreadable(&name, &error))?;
+        let config = Self::parse(&name, &text, overrides)?;
+        Ok(Self { file: Some(file.to_owned()), ..config })
+    }
+
+    fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let mut source = Source::new(file, text);
+        let mut raw = source.read::<RawConfig>()?;
+        overrides.apply(&mut raw, &mut source);
+        check::check(raw).map_err(|problem| source.locate(problem))
+    }
+
+    /// Returns what the core is told.
+    pub fn core_settings(&self) -> Settings {
+        let links = self.udp.iter().map(|udp| udp.link).chain(self.serial.iter().map(|serial| serial.link));
+        Settings {
+            gw_id: self.gw_id,
+            timers: self.timers,
+            limits: self.limits,
+            predefined: self.predefined.clone(),
+            links: (0..).map(LinkId).zip(links).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! The shell around the core: configuration, command line, the loop that carries out what the core wants.
+
+pub mod config;
