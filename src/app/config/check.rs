@@ -9,8 +9,8 @@ use secrecy::SecretString;
 
 use super::problem::Problem;
 use super::raw::{RawBroker, RawConfig, RawGateway, RawLog, RawSerial, RawTimers, RawUdp};
-use super::{Broker, Config, Credentials, Identity, Log, Mode, Serial, Udp, mistakes};
-use crate::broker::{BrokerUrl, Protocol};
+use super::{Config, Log, Mode, Queues, Serial, Udp, mistakes};
+use crate::broker::{BrokerSettings, BrokerUrl, Protocol, Scheme};
 use crate::core::topics::{TopicError, TopicName};
 use crate::core::{LinkSettings, Timers};
 use crate::ops::logging::{LogFormat, parse_filter};
@@ -22,11 +22,15 @@ const LARGEST_FRAME: usize = 65_535;
 /// A CONNACK and most answers fit into eight octets; a REGISTER needs a few more for the name.
 const SMALLEST_FRAME: usize = 16;
 
-pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
+pub(super) fn check(mut raw: RawConfig) -> Result<Config, Problem> {
     let RawGateway { id, name, mode, data_dir } = raw.gateway;
     let (limits, queues) = raw.limits.check()?;
     let name = gateway_name(name)?;
     no_data_dir(&data_dir)?;
+    let embedded_broker = raw.broker.embedded.as_deref().map(embedded_address).transpose()?;
+    if let Some(address) = embedded_broker {
+        raw.broker.url = format!("mqtt://{}", reachable(address));
+    }
     let udp = listeners(raw.udp.unwrap_or_else(|| vec![RawUdp::default()]))?;
     let serial = ports(raw.serial)?;
     if udp.is_empty() && serial.is_empty() {
@@ -37,7 +41,8 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
         file: None,
         gw_id: gateway_id(id)?,
         mode: mode_named(&mode)?,
-        broker: broker(raw.broker, &name)?,
+        broker: broker(raw.broker, &name, queues)?,
+        embedded_broker,
         name,
         udp,
         serial,
@@ -86,32 +91,40 @@ fn no_data_dir(data_dir: &str) -> Result<(), Problem> {
         .hint("sessions and queues are kept in memory and end with the gateway"))
 }
 
-fn broker(raw: RawBroker, name: &str) -> Result<Broker, Problem> {
-    let embedded = raw.embedded.map(|address| embedded_address(&address)).transpose()?;
-    let url = match embedded {
-        Some(address) => broker_url(&format!("mqtt://{}", reachable(address)))?,
-        None => broker_url(&raw.url)?,
-    };
-    let identity = match (raw.cert, raw.key) {
-        (None, None) => None,
-        (Some(cert), Some(key)) => Some(Identity { cert: cert.into(), key: key.into() }),
-        (Some(_), None) => return Err(Problem::at(["broker", "cert"], "`cert` in [broker] needs `key` beside it")),
-        (None, Some(_)) => return Err(Problem::at(["broker", "key"], "`key` in [broker] needs `cert` beside it")),
-    };
-    let tls_key = if raw.ca.is_some() { Some("ca") } else { identity.as_ref().map(|_| "cert") };
-    if let (Some(key), false) = (tls_key, url.is_tls()) {
-        return Err(Problem::at(["broker", key], format!("`{key}` in [broker] has a meaning only with TLS"))
-            .hint(format!("use an mqtts:// url, or leave `{key}` out")));
+fn broker(raw: RawBroker, name: &str, queues: Queues) -> Result<BrokerSettings, Problem> {
+    let url = raw.url.parse::<BrokerUrl>().map_err(|error| {
+        Problem::at(["broker", "url"], error.to_string()).hint("example: url = \"mqtt://localhost:1883\"")
+    })?;
+    let both_or_neither = [("cert", &raw.cert, "key", &raw.key), ("key", &raw.key, "cert", &raw.cert)];
+    for (key, value, other_key, other) in both_or_neither {
+        if value.is_some() && other.is_none() {
+            return Err(Problem::at(["broker", key], format!("`{key}` in [broker] needs `{other_key}` beside it")));
+        }
     }
-    Ok(Broker {
+    for (key, value) in [("ca", &raw.ca), ("cert", &raw.cert)] {
+        if value.is_some() && url.scheme == Scheme::Mqtt {
+            return Err(Problem::at(["broker", key], format!("`{key}` in [broker] has a meaning only with TLS"))
+                .hint(format!("use an mqtts:// url, or leave `{key}` out")));
+        }
+    }
+    let password = password(raw.password, raw.password_file.as_deref())?;
+    if password.is_some() && raw.username.is_none() && url.username.is_none() {
+        let key = if raw.password_file.is_some() { "password_file" } else { "password" };
+        return Err(Problem::at(["broker", key], format!("`{key}` in [broker] needs `username` beside it"))
+            .hint("example: username = \"gateway\""));
+    }
+    Ok(BrokerSettings {
         url,
-        embedded,
         protocol: protocol(&raw.protocol)?,
         client_id: client_id(&raw.client_id, name)?,
-        credentials: credentials(raw.username, raw.password, raw.password_file)?,
+        username: raw.username,
+        password,
         ca: raw.ca.map(PathBuf::from),
-        identity,
+        cert: raw.cert.map(PathBuf::from),
+        key: raw.key.map(PathBuf::from),
         keep_alive: broker_keep_alive(raw.keep_alive.0)?,
+        queue: queues.broker_queue,
+        in_flight: queues.broker_in_flight,
     })
 }
 
@@ -130,18 +143,6 @@ pub(in crate::app) fn reachable(listening: SocketAddr) -> SocketAddr {
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     SocketAddr::new(ip, listening.port())
-}
-
-fn broker_url(url: &str) -> Result<BrokerUrl, Problem> {
-    let at = |text: String| Problem::at(["broker", "url"], text);
-    match url.split_once("://") {
-        Some(("ws" | "wss", _)) => {
-            Err(at(format!("{url:?}: MQTT over WebSockets is not in this version yet; use mqtt:// or mqtts://")))
-        }
-        _ => url.parse::<BrokerUrl>().map_err(|error| {
-            at(format!("{url:?} is not a broker's url: {error}")).hint("example: url = \"mqtt://localhost:1883\"")
-        }),
-    }
 }
 
 fn protocol(name: &str) -> Result<Protocol, Problem> {
@@ -168,25 +169,14 @@ fn client_id(template: &str, name: &str) -> Result<String, Problem> {
     Ok(id)
 }
 
-fn credentials(
-    username: Option<String>,
-    password: Option<SecretString>,
-    password_file: Option<String>,
-) -> Result<Option<Credentials>, Problem> {
-    let (key, password) = match (password, password_file) {
+fn password(password: Option<SecretString>, file: Option<&str>) -> Result<Option<SecretString>, Problem> {
+    match (password, file) {
         (Some(_), Some(_)) => {
-            return Err(Problem::at(["broker", "password_file"], "[broker] has both `password` and `password_file`")
-                .hint("keep one of them"));
+            Err(Problem::at(["broker", "password_file"], "[broker] has both `password` and `password_file`")
+                .hint("keep one of them"))
         }
-        (Some(password), None) => ("password", Some(password)),
-        (None, Some(file)) => ("password_file", Some(password_from(&file)?)),
-        (None, None) => ("password", None),
-    };
-    match (username, password) {
-        (Some(username), password) => Ok(Some(Credentials { username, password })),
-        (None, None) => Ok(None),
-        (None, Some(_)) => Err(Problem::at(["broker", key], format!("`{key}` in [broker] needs `username` beside it"))
-            .hint("example: username = \"gateway\"")),
+        (password, None) => Ok(password),
+        (None, Some(file)) => password_from(file).map(Some),
     }
 }
 
@@ -198,12 +188,12 @@ fn password_from(file: &str) -> Result<SecretString, Problem> {
     Ok(text.trim_end_matches(['\r', '\n']).into())
 }
 
-/// MQTT counts the keep-alive in whole seconds of 16 bits; below 5 s brokers and clients disagree about rounding.
+/// MQTT counts the keep-alive in whole seconds of 16 bits.
 fn broker_keep_alive(keep_alive: Duration) -> Result<Duration, Problem> {
-    if (5..=65_535).contains(&keep_alive.as_secs()) {
+    if (1..=65_535).contains(&keep_alive.as_secs()) && keep_alive.subsec_nanos() == 0 {
         return Ok(keep_alive);
     }
-    Err(Problem::at(["broker", "keep_alive"], "`keep_alive` in [broker] must be from 5s to 18h")
+    Err(Problem::at(["broker", "keep_alive"], "`keep_alive` in [broker] must be whole seconds from 1s to 65535s")
         .hint("example: keep_alive = \"30s\""))
 }
 

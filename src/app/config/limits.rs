@@ -11,11 +11,15 @@ pub struct Queues {
     pub link_events: usize,
     /// Batches from the broker that wait for the gateway; beyond it the connection stops reading.
     pub broker_events: usize,
+    /// Publishes, subscribes and unsubscribes that wait to be sent to the broker; the next one is refused.
+    pub broker_queue: usize,
+    /// Publishes at QoS 1 and 2 that wait for the broker's answer at the same time.
+    pub broker_in_flight: u16,
 }
 
 impl Default for Queues {
     fn default() -> Self {
-        Self { link_events: 64, broker_events: 64 }
+        Self { link_events: 64, broker_events: 64, broker_queue: 10_000, broker_in_flight: 256 }
     }
 }
 
@@ -65,6 +69,8 @@ section! {
     Queues {
         link_events: usize,
         broker_events: usize,
+        broker_queue: usize,
+        broker_in_flight: u16,
     }
 }
 

@@ -12,9 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
-
-use crate::broker::{BrokerUrl, Protocol};
+use crate::broker::BrokerSettings;
 use crate::core::topics::TopicName;
 use crate::core::{Limits, LinkId, LinkSettings, Settings, Timers};
 use crate::ops::logging::LogFormat;
@@ -39,7 +37,9 @@ pub struct Config {
     pub gw_id: GwId,
     pub name: String,
     pub mode: Mode,
-    pub broker: Broker,
+    pub broker: BrokerSettings,
+    /// Where the gateway runs a broker of its own, if it does.
+    pub embedded_broker: Option<SocketAddr>,
     /// UDP listeners come first, then serial ports; [`LinkId`]s count through both.
     pub udp: Vec<Udp>,
     pub serial: Vec<Serial>,
@@ -55,34 +55,6 @@ pub struct Config {
 pub enum Mode {
     /// All clients share one connection.
     Aggregating,
-}
-
-/// The broker, and how to come in.
-#[derive(Clone, Debug)]
-pub struct Broker {
-    pub url: BrokerUrl,
-    /// Where the gateway runs a broker of its own, if it does.
-    pub embedded: Option<SocketAddr>,
-    pub protocol: Protocol,
-    pub client_id: String,
-    pub credentials: Option<Credentials>,
-    pub ca: Option<PathBuf>,
-    pub identity: Option<Identity>,
-    pub keep_alive: Duration,
-}
-
-/// A user name and, usually, its password.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    pub username: String,
-    pub password: Option<SecretString>,
-}
-
-/// The gateway's own TLS certificate and its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub cert: PathBuf,
-    pub key: PathBuf,
 }
 
 /// One UDP listener.

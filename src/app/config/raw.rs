@@ -108,7 +108,7 @@ impl Default for RawBroker {
             ca: None,
             cert: None,
             key: None,
-            keep_alive: Span(Duration::from_secs(30)),
+            keep_alive: Span(Duration::from_secs(60)),
         }
     }
 }

@@ -53,8 +53,8 @@ fn a_key_of_a_later_version_says_so() {
     );
     assert_eq!(
         complaint("[broker]\nurl = \"wss://broker.example\"\n"),
-        "gateway.toml:2:7: \"wss://broker.example\": MQTT over WebSockets is not in this version yet; \
-         use mqtt:// or mqtts://"
+        "gateway.toml:2:7: broker URL scheme `wss` (MQTT over WebSockets) is not supported yet: \
+         use mqtt:// or mqtts://\n  example: url = \"mqtt://localhost:1883\""
     );
     for text in ["[admin]\nlisten = \"\"\n", "[broker]\ntopic_prefix = \"x\"\n", "[[udp]]\nmulticast = []\n"] {
         assert!(complaint(text).contains("is not in this version yet; leave"), "{text}");
@@ -115,7 +115,8 @@ fn a_value_out_of_range_is_refused() {
         ("[timers]\nkeep_alive_tolerance = 0.5", "`keep_alive_tolerance` in [timers] must be from 1.0 to 100.0"),
         ("[timers]\nkeep_alive_tolerance = nan", "`keep_alive_tolerance` in [timers] must be from 1.0 to 100.0"),
         ("[timers]\nidle_limit = \"0s\"", "`idle_limit` in [timers] must be longer than 0s"),
-        ("[broker]\nkeep_alive = \"1s\"", "`keep_alive` in [broker] must be from 5s to 18h"),
+        ("[broker]\nkeep_alive = \"1500ms\"", "`keep_alive` in [broker] must be whole seconds from 1s to 65535s"),
+        ("[broker]\nkeep_alive = \"1day\"", "`keep_alive` in [broker] must be whole seconds from 1s to 65535s"),
         ("[[udp]]\nmax_frame = 3", "`max_frame` in [[udp]] must be from 16 to 65535 octets"),
         ("[[udp]]\nlisten = \"1883\"", "\"1883\" is not an address to listen on"),
         ("[log]\nlevel = \"inof\"", "`level` in [log] is no level and no filter: \"inof\" is neither"),
@@ -196,7 +197,7 @@ fn the_client_id_holds_the_gateways_name() {
 #[test]
 fn credentials_and_certificates_come_in_pairs() {
     for (text, message) in [
-        ("password = \"x\"", "`password` in [broker] needs `username` beside it"),
+        ("url = \"mqtt://b\"\npassword = \"x\"", "`password` in [broker] needs `username` beside it"),
         ("username = \"u\"\npassword = \"x\"\npassword_file = \"y\"", "has both `password` and `password_file`"),
         ("username = \"u\"\npassword_file = \"/no/such/file\"", "the password cannot be read from \"/no/such/file\""),
         ("url = \"mqtts://b\"\ncert = \"c\"", "`cert` in [broker] needs `key` beside it"),
@@ -214,7 +215,7 @@ fn a_password_file_ends_before_its_line_end() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "s3cret\n").unwrap();
     let text = format!("[broker]\nusername = \"u\"\npassword_file = {:?}\n", file.path().display().to_string());
-    let password = parse(&text).unwrap().broker.credentials.unwrap().password.unwrap();
+    let password = parse(&text).unwrap().broker.password.unwrap();
     assert_eq!(password.expose_secret(), "s3cret");
 }
 
@@ -254,11 +255,11 @@ fn flags_override_the_file_and_are_named_in_errors() {
 fn the_embedded_broker_replaces_the_files_broker_and_its_credentials() {
     let file = "[broker]\nurl = \"mqtts://far\"\nusername = \"u\"\nclient_id = \"mine\"\n";
     let overrides = Overrides { embedded_broker: Some("0.0.0.0:1884".into()), ..Overrides::default() };
-    let broker = with_flags(file, overrides).unwrap().broker;
-    assert_eq!(broker.url.to_string(), "mqtt://127.0.0.1:1884");
-    assert_eq!(broker.embedded, Some("0.0.0.0:1884".parse().unwrap()));
-    assert_eq!(broker.client_id, "mine");
-    assert!(broker.credentials.is_none());
+    let config = with_flags(file, overrides).unwrap();
+    assert_eq!(config.broker.url.to_string(), "mqtt://127.0.0.1:1884");
+    assert_eq!(config.embedded_broker, Some("0.0.0.0:1884".parse().unwrap()));
+    assert_eq!(config.broker.client_id, "mine");
+    assert!(config.broker.username.is_none());
 }
 
 #[test]
