@@ -307,7 +307,7 @@ fn topic_remedy(error: TopicError) -> &'static str {
     match error {
         TopicError::Wildcard => "write one full topic name; a device subscribes to wildcards by name, not by id",
         TopicError::Empty => "write the topic's name, or remove the line",
-        TopicError::TooLong => "use a shorter name",
+        TopicError::TooLong | TopicError::TooDeep => "use a shorter name with fewer levels",
         TopicError::Nul
         | TopicError::NotUtf8
         | TopicError::PlusInLevel
@@ -318,8 +318,10 @@ fn topic_remedy(error: TopicError) -> &'static str {
 
 fn timers(raw: &RawTimers) -> Result<Timers, Problem> {
     let at = |key: &str, text: String| Problem::at(["timers", key], text);
-    if raw.t_retry.0.is_zero() {
-        return Err(at("t_retry", "`t_retry` in [timers] must be longer than 0s".into()));
+    for (key, span) in [("t_retry", raw.t_retry), ("t_wait", raw.t_wait), ("session_expiry", raw.session_expiry)] {
+        if span.0.is_zero() {
+            return Err(at(key, format!("`{key}` in [timers] must be longer than 0s")));
+        }
     }
     if !(1.0..=100.0).contains(&raw.keep_alive_tolerance) {
         return Err(at("keep_alive_tolerance", "`keep_alive_tolerance` in [timers] must be from 1.0 to 100.0".into())
@@ -332,8 +334,10 @@ fn timers(raw: &RawTimers) -> Result<Timers, Problem> {
     Ok(Timers {
         t_retry: raw.t_retry.0,
         n_retry: raw.n_retry,
+        t_wait: raw.t_wait.0,
         keep_alive_tolerance: raw.keep_alive_tolerance,
         idle_limit: raw.idle_limit.0,
+        session_expiry: raw.session_expiry.0,
     })
 }
 

@@ -78,8 +78,10 @@ pub(super) struct RawSerial {
 pub(super) struct RawTimers {
     pub(super) t_retry: Span,
     pub(super) n_retry: u8,
+    pub(super) t_wait: Span,
     pub(super) keep_alive_tolerance: f64,
     pub(super) idle_limit: SpanOrNever,
+    pub(super) session_expiry: Span,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -137,8 +139,15 @@ impl RawSerial {
 
 impl Default for RawTimers {
     fn default() -> Self {
-        let Timers { t_retry, n_retry, keep_alive_tolerance, idle_limit } = Timers::default();
-        Self { t_retry: Span(t_retry), n_retry, keep_alive_tolerance, idle_limit: SpanOrNever(idle_limit) }
+        let Timers { t_retry, n_retry, t_wait, keep_alive_tolerance, idle_limit, session_expiry } = Timers::default();
+        Self {
+            t_retry: Span(t_retry),
+            n_retry,
+            t_wait: Span(t_wait),
+            keep_alive_tolerance,
+            idle_limit: SpanOrNever(idle_limit),
+            session_expiry: Span(session_expiry),
+        }
     }
 }
 
