@@ -9,3 +9,5 @@ pub mod app;
 pub mod broker;
 #[cfg(feature = "app")]
 pub mod ops;
+#[cfg(feature = "app")]
+pub mod tools;
