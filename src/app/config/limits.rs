@@ -60,6 +60,7 @@ section! {
         subscriptions_per_client: usize,
         publishes_per_client: usize,
         publishes_in_flight: usize,
+        wills_waiting: usize,
         queued_messages_per_client: usize,
         queued_bytes_per_client: usize,
         unacknowledged_deliveries: usize,
