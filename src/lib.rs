@@ -8,6 +8,8 @@ pub mod app;
 #[cfg(feature = "app")]
 pub mod broker;
 #[cfg(feature = "app")]
+pub mod links;
+#[cfg(feature = "app")]
 pub mod ops;
 #[cfg(feature = "app")]
 pub mod tools;

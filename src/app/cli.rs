@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::config::{Overrides, SerialFlag};
-use crate::tools;
+use crate::tools::publish::PublishArgs;
+use crate::tools::subscribe::SubscribeArgs;
 
 /// Where the embedded broker listens unless told otherwise.
 const EMBEDDED_BROKER: &str = "127.0.0.1:1883";
@@ -44,11 +45,19 @@ pub enum Command {
     /// Read the configuration, say what it means, try the broker and each port
     Check(GatewayArgs),
     /// Explain MQTT-SN frames
-    Decode(tools::decode::Args),
+    Decode(DecodeArgs),
     /// Publish through an MQTT-SN gateway, in the manner of mosquitto_pub
-    Pub(tools::publish::Args),
+    Pub(PublishArgs),
     /// Subscribe through an MQTT-SN gateway, in the manner of mosquitto_sub
-    Sub(tools::subscribe::Args),
+    Sub(SubscribeArgs),
+}
+
+/// The frames to explain.
+#[derive(Clone, Debug, Args)]
+pub struct DecodeArgs {
+    /// One frame as hexadecimal octets, such as 0216 or 02 16; or `-` to read frames from standard input, one a line
+    #[arg(required = true, value_name = "HEX|-", allow_hyphen_values = true)]
+    pub hex: Vec<String>,
 }
 
 /// Flags that override the configuration file.

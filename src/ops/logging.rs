@@ -1,7 +1,9 @@
 //! The log: which lines, and in which shape, on standard error. Standard output is for the results of commands.
 
+use std::fmt::Debug;
 use std::io::IsTerminal;
 
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -39,13 +41,15 @@ pub fn parse_filter(text: &str) -> Result<EnvFilter, FilterError> {
     if let Some(word) = directives.iter().find(|word| !is_target(word) && !is_level(word)) {
         return Err(FilterError::NoLevel((*word).to_owned()));
     }
-    let quiet = QUIET.iter().filter(|library| !text.contains(**library)).map(|library| format!("{library}=warn"));
+    let quiet = QUIET.iter().filter(|(library, _)| !text.contains(library));
+    let quiet = quiet.map(|(library, level)| format!("{library}={level}"));
     let all = directives.iter().map(|directive| (*directive).to_owned()).chain(quiet).collect::<Vec<_>>().join(",");
     EnvFilter::try_new(all).map_err(|error| FilterError::Syntax(error.to_string()))
 }
 
-/// Libraries whose `info` and `debug` lines say nothing to someone who runs a gateway.
-const QUIET: [&str; 6] = ["rumqttd", "rumqttc", "rustls", "mio", "mio_serial", "tokio_util"];
+/// Libraries whose lines say nothing to someone who runs a gateway, and from which level on they may speak.
+const QUIET: [(&str, &str); 5] =
+    [("rumqttd", "off"), ("rumqttc", "warn"), ("rustls", "warn"), ("mio", "warn"), ("tokio", "warn")];
 
 /// Sends the log to standard error from now on. A second call changes nothing.
 pub fn start(filter: EnvFilter, format: LogFormat) {
@@ -78,8 +82,27 @@ where
             let target = metadata.target();
             write!(writer, "{}: ", target.strip_prefix("mqttsn_gateway::").unwrap_or(target))?;
         }
-        context.format_fields(writer.by_ref(), event)?;
+        if metadata.target().starts_with(OURS) {
+            event.record(&mut Sentence(&mut writer));
+        } else {
+            context.format_fields(writer.by_ref(), event)?;
+        }
         writeln!(writer)
+    }
+}
+
+/// Our own crate: its messages say in words what its fields say to machines.
+const OURS: &str = "mqttsn_gateway";
+
+/// Writes an event's message and leaves its fields to the JSON.
+struct Sentence<'a, 'w>(&'a mut Writer<'w>);
+
+impl Visit for Sentence<'_, '_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            // It fails if standard error is gone, and then there is nobody to tell.
+            let _ = write!(self.0, "{value:?}");
+        }
     }
 }
 
@@ -107,7 +130,7 @@ mod tests {
 
     #[test]
     fn libraries_are_quiet_unless_named() {
-        assert!(parse_filter("debug").unwrap().to_string().contains("rumqttd=warn"));
-        assert!(!parse_filter("debug,rumqttd=debug").unwrap().to_string().contains("rumqttd=warn"));
+        assert!(parse_filter("debug").unwrap().to_string().contains("rumqttd=off"));
+        assert!(!parse_filter("debug,rumqttd=debug").unwrap().to_string().contains("rumqttd=off"));
     }
 }

@@ -1,7 +1,7 @@
 //! From what stands in the file to what can be used, or to the reason why not.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::{Config, Log, Mode, Queues, Serial, Udp, mistakes};
 use crate::broker::{BrokerSettings, BrokerUrl, Protocol, Scheme};
 use crate::core::topics::{TopicError, TopicName};
 use crate::core::{LinkSettings, Timers};
+use crate::links::{SerialSettings, UdpSettings};
 use crate::ops::logging::{LogFormat, parse_filter};
 use crate::wire::framing::Framing;
 use crate::wire::{GwId, TopicId};
@@ -22,15 +23,12 @@ const LARGEST_FRAME: usize = 65_535;
 /// A CONNACK and most answers fit into eight octets; a REGISTER needs a few more for the name.
 const SMALLEST_FRAME: usize = 16;
 
-pub(super) fn check(mut raw: RawConfig) -> Result<Config, Problem> {
+pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
     let RawGateway { id, name, mode, data_dir } = raw.gateway;
     let (limits, queues) = raw.limits.check()?;
     let name = gateway_name(name)?;
     no_data_dir(&data_dir)?;
     let embedded_broker = raw.broker.embedded.as_deref().map(embedded_address).transpose()?;
-    if let Some(address) = embedded_broker {
-        raw.broker.url = format!("mqtt://{}", reachable(address));
-    }
     let udp = listeners(raw.udp.unwrap_or_else(|| vec![RawUdp::default()]))?;
     let serial = ports(raw.serial)?;
     if udp.is_empty() && serial.is_empty() {
@@ -129,20 +127,10 @@ fn broker(raw: RawBroker, name: &str, queues: Queues) -> Result<BrokerSettings, 
 }
 
 fn embedded_address(text: &str) -> Result<SocketAddr, Problem> {
-    listen_address(text).filter(|address| address.port() != 0).ok_or_else(|| {
+    listen_address(text).ok_or_else(|| {
         Problem::at(["broker", "embedded"], format!("{text:?} is not an address to listen on"))
             .hint("write an IP address of this machine and a port: 127.0.0.1:1883, 0.0.0.0:1883")
     })
-}
-
-/// Returns where this machine reaches its own listener: a wildcard address names no destination.
-pub(in crate::app) fn reachable(listening: SocketAddr) -> SocketAddr {
-    let ip = match listening.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, listening.port())
 }
 
 fn protocol(name: &str) -> Result<Protocol, Problem> {
@@ -199,18 +187,22 @@ fn broker_keep_alive(keep_alive: Duration) -> Result<Duration, Problem> {
 
 fn listeners(raw: Vec<RawUdp>) -> Result<Vec<Udp>, Problem> {
     let mut listeners = Vec::<Udp>::new();
-    for (index, RawUdp { listen, max_frame, qos_minus_one }) in raw.into_iter().enumerate() {
+    for (index, RawUdp { listen, max_frame, receive_buffer, qos_minus_one }) in raw.into_iter().enumerate() {
         let at = |text: String| Problem::in_entry("udp", index, "listen", text);
         let address = listen_address(&listen).ok_or_else(|| {
             at(format!("{listen:?} is not an address to listen on"))
                 .hint("write an IP address of this machine and a port: 0.0.0.0:1883, 192.168.1.10:1883, [::]:1883")
         })?;
-        if let Some(other) = listeners.iter().find(|other| overlap(other.listen, address)) {
-            return Err(at(format!("two UDP listeners want {address}; the other one listens on {}", other.listen))
+        let mut others = listeners.iter().map(|other| other.settings.listen);
+        if let Some(other) = others.find(|other| overlap(*other, address)) {
+            return Err(at(format!("two UDP listeners want {address}; the other one listens on {other}"))
                 .hint("keep one of them; [::] takes IPv4 and IPv6 on all interfaces"));
         }
         let max_frame = frame_size("udp", index, max_frame)?;
-        listeners.push(Udp { listen: address, link: LinkSettings { max_frame, qos_minus_one } });
+        listeners.push(Udp {
+            settings: UdpSettings { listen: address, receive_buffer },
+            link: LinkSettings { max_frame, qos_minus_one },
+        });
     }
     Ok(listeners)
 }
@@ -230,40 +222,48 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 fn ports(raw: Vec<RawSerial>) -> Result<Vec<Serial>, Problem> {
     let mut ports = Vec::<Serial>::new();
     for (index, raw) in raw.into_iter().enumerate() {
-        let RawSerial { port, baud, framing, max_frame, gap, qos_minus_one } = raw;
-        let at = |key: &str, text: String| Problem::in_entry("serial", index, key, text);
-        if port.is_empty() {
-            return Err(at("port", "`port` in [[serial]] is empty".into()).hint("example: port = \"/dev/ttyUSB0\""));
+        let serial = port(index, raw)?;
+        if ports.iter().any(|other| other.settings.port == serial.settings.port) {
+            let text = format!("two [[serial]] sections want {:?}", serial.settings.port);
+            return Err(
+                Problem::in_entry("serial", index, "port", text).hint("one port is one section; keep one of them")
+            );
         }
-        if port.contains("://") {
-            return Err(at("port", format!("{port:?}: serial ports over the network are not in this version yet"))
-                .hint("name a port of this machine, such as /dev/ttyUSB0 or COM3"));
-        }
-        if ports.iter().any(|other| other.port == port) {
-            return Err(at("port", format!("two [[serial]] sections want {port:?}"))
-                .hint("one port is one section; keep one of them"));
-        }
-        let default = LinkSettings::default();
-        ports.push(Serial {
-            port,
-            baud: baud.map(Into::into),
-            framing: framing.map(|name| framing_named(index, &name)).transpose()?,
-            gap: gap.map(|gap| gap.0),
-            link: LinkSettings {
-                max_frame: frame_size("serial", index, max_frame.unwrap_or(SERIAL_FRAME))?,
-                qos_minus_one: qos_minus_one.unwrap_or(default.qos_minus_one),
-            },
-        });
+        ports.push(serial);
     }
     Ok(ports)
 }
 
+fn port(index: usize, raw: RawSerial) -> Result<Serial, Problem> {
+    let RawSerial { port, baud, framing, max_frame, gap, receive_gap, qos_minus_one } = raw;
+    let at = |text: String| Problem::in_entry("serial", index, "port", text);
+    if port.is_empty() {
+        return Err(at("`port` in [[serial]] is empty".into()).hint("example: port = \"/dev/ttyUSB0\""));
+    }
+    if port.contains("://") {
+        return Err(at(format!("{port:?}: serial ports over the network are not in this version yet"))
+            .hint("name a port of this machine, such as /dev/ttyUSB0 or COM3"));
+    }
+    let assumed = [("baud", baud.is_none()), ("framing", framing.is_none())];
+    let default = SerialSettings::new(port);
+    let settings = SerialSettings {
+        baud: baud.map_or(default.baud, Into::into),
+        framing: framing.map_or(Ok(default.framing), |name| framing_named(index, &name))?,
+        max_frame: frame_size("serial", index, max_frame.unwrap_or(default.max_frame))?,
+        gap: gap.map_or(default.gap, |gap| gap.0),
+        receive_gap: receive_gap.map(|gap| gap.0),
+        ..default
+    };
+    let link = LinkSettings {
+        max_frame: settings.max_frame,
+        qos_minus_one: qos_minus_one.unwrap_or(LinkSettings::default().qos_minus_one),
+    };
+    let assumed = assumed.into_iter().filter(|(_, is_assumed)| *is_assumed).map(|(key, _)| key).collect();
+    Ok(Serial { settings, link, assumed })
+}
+
 /// Framings that are agreed but not served yet.
 const LATER_FRAMINGS: [&str; 4] = ["cobs-crc", "xbee", "xbee-escaped", "aquila"];
-
-/// Octets of a frame on a serial line unless the user says otherwise: the small length field's limit, which is what
-/// radio dongles buffer.
-const SERIAL_FRAME: usize = 255;
 
 fn framing_named(index: usize, name: &str) -> Result<Framing, Problem> {
     let at = |text: String| Problem::in_entry("serial", index, "framing", text);

@@ -10,13 +10,12 @@ mod raw;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::broker::BrokerSettings;
 use crate::core::topics::TopicName;
 use crate::core::{Limits, LinkId, LinkSettings, Settings, Timers};
+use crate::links::{LinkConfig, SerialSettings, UdpSettings};
 use crate::ops::logging::LogFormat;
-use crate::wire::framing::Framing;
 use crate::wire::{GwId, TopicId};
 
 pub use limits::{ChangedLimit, Queues, changed as changed_limits};
@@ -38,7 +37,7 @@ pub struct Config {
     pub name: String,
     pub mode: Mode,
     pub broker: BrokerSettings,
-    /// Where the gateway runs a broker of its own, if it does.
+    /// Where the gateway runs a broker of its own, if it does; `broker` is then completed when that broker listens.
     pub embedded_broker: Option<SocketAddr>,
     /// UDP listeners come first, then serial ports; [`LinkId`]s count through both.
     pub udp: Vec<Udp>,
@@ -58,20 +57,19 @@ pub enum Mode {
 }
 
 /// One UDP listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Udp {
-    pub listen: SocketAddr,
+    pub settings: UdpSettings,
     pub link: LinkSettings,
 }
 
-/// One serial port. What the user left open stays open here, so that the start-up says what was assumed.
+/// One serial port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serial {
-    pub port: String,
-    pub baud: Option<u32>,
-    pub framing: Option<Framing>,
-    pub gap: Option<Duration>,
+    pub settings: SerialSettings,
     pub link: LinkSettings,
+    /// Which of `baud` and `framing` nobody has chosen: the first things to look at when a device stays silent.
+    pub assumed: Vec<&'static str>,
 }
 
 /// What is logged, and how.
@@ -115,9 +113,20 @@ impl Config {
             timers: self.timers,
             limits: self.limits,
             predefined: self.predefined.clone(),
-            links: (0..).map(LinkId).zip(links).collect(),
+            links: link_ids().zip(links).collect(),
         }
     }
+
+    /// Returns the links to open.
+    pub fn links(&self) -> Vec<(LinkId, LinkConfig)> {
+        let udp = self.udp.iter().map(|udp| LinkConfig::Udp(udp.settings.clone()));
+        let serial = self.serial.iter().map(|serial| LinkConfig::Serial(serial.settings.clone()));
+        link_ids().zip(udp.chain(serial)).collect()
+    }
+}
+
+fn link_ids() -> impl Iterator<Item = LinkId> {
+    (0..=u16::MAX).map(LinkId)
 }
 
 #[cfg(test)]

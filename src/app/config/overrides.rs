@@ -41,7 +41,7 @@ impl Overrides {
         set(&mut raw.broker.url, broker, &["broker", "url"], "--broker");
         set(&mut raw.gateway.mode, mode, &["gateway", "mode"], "--mode");
         set(&mut raw.gateway.data_dir, data_dir, &["gateway", "data_dir"], "--data-dir");
-        set(&mut raw.log.level, log, &["log", "level"], "--log");
+        set(&mut raw.log.level, log, &["log", "level"], "--log or RUST_LOG");
         set(&mut raw.log.format, log_format, &["log", "format"], "--log-format");
         if !udp.is_empty() {
             raw.udp = Some(udp.iter().map(|listen| RawUdp { listen: listen.clone(), ..RawUdp::default() }).collect());

@@ -17,6 +17,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// Returns whether a flag is to blame, not the file.
+    pub fn is_about_a_flag(&self) -> bool {
+        matches!(self.place, Place::Flag(_))
+    }
+
     pub(super) fn unreadable(file: &str, error: &std::io::Error) -> Self {
         Self {
             place: Place::File(file.into()),

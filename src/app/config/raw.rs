@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::limits::RawLimits;
 use crate::core::{LinkSettings, Timers};
+use crate::links::UdpSettings;
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,6 +61,7 @@ pub(super) struct RawBroker {
 pub(super) struct RawUdp {
     pub(super) listen: String,
     pub(super) max_frame: usize,
+    pub(super) receive_buffer: usize,
     pub(super) qos_minus_one: bool,
 }
 
@@ -70,6 +73,7 @@ pub(super) struct RawSerial {
     pub(super) framing: Option<String>,
     pub(super) max_frame: Option<usize>,
     pub(super) gap: Option<Span>,
+    pub(super) receive_gap: Option<Span>,
     pub(super) qos_minus_one: Option<bool>,
 }
 
@@ -125,15 +129,24 @@ impl RawBroker {
 
 impl Default for RawUdp {
     fn default() -> Self {
-        let link = LinkSettings::default();
-        Self { listen: "[::]:1883".into(), max_frame: link.max_frame, qos_minus_one: link.qos_minus_one }
+        let UdpSettings { listen, receive_buffer } = UdpSettings::new((Ipv6Addr::UNSPECIFIED, 1883).into());
+        let LinkSettings { max_frame, qos_minus_one } = LinkSettings::default();
+        Self { listen: listen.to_string(), max_frame, receive_buffer, qos_minus_one }
     }
 }
 
 impl RawSerial {
     /// A port of which nothing but the name is said.
     pub(super) fn named(port: &str) -> Self {
-        Self { port: port.into(), baud: None, framing: None, max_frame: None, gap: None, qos_minus_one: None }
+        Self {
+            port: port.into(),
+            baud: None,
+            framing: None,
+            max_frame: None,
+            gap: None,
+            receive_gap: None,
+            qos_minus_one: None,
+        }
     }
 }
 
