@@ -10,4 +10,8 @@ pub mod core;
 pub mod broker;
 
 #[cfg(feature = "app")]
+pub mod app;
+#[cfg(feature = "app")]
+pub mod ops;
+#[cfg(feature = "app")]
 pub mod tools;

@@ -127,7 +127,7 @@ mod tests {
         deadlines.arm(1, at(10));
         deadlines.arm(2, at(20));
         assert_eq!(deadlines.next(), Some(at(10)));
-        assert_eq!(popped(&mut deadlines, at(9)), []);
+        assert!(popped(&mut deadlines, at(9)).is_empty());
         assert_eq!(popped(&mut deadlines, at(20)), [1, 2]);
         assert_eq!(deadlines.next(), Some(at(30)));
         assert_eq!(popped(&mut deadlines, at(30)), [3]);
@@ -154,7 +154,7 @@ mod tests {
         deadlines.arm(0, at(10));
         deadlines.arm(0, at(5));
         assert_eq!(popped(&mut deadlines, at(5)), [0]);
-        assert_eq!(popped(&mut deadlines, at(20)), []);
+        assert!(popped(&mut deadlines, at(20)).is_empty());
         assert_eq!(deadlines.next(), None);
     }
 
