@@ -1,0 +1,3 @@
+//! The subcommands that are not the gateway.
+
+pub mod client;
