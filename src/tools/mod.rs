@@ -1,3 +1,11 @@
 //! The subcommands that are not the gateway.
 
 pub mod client;
+mod connection;
+mod console;
+mod format;
+mod options;
+mod printer;
+pub mod publish;
+pub mod subscribe;
+mod transport;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::core::topics::{TopicFilter, TopicName};
-use crate::wire::{DecodeError, FilterRef, MsgId, MsgType, Publish, Qos, QosField, ReturnCode, TopicId, TopicRef};
+use crate::wire::{
+    DecodeError, FilterRef, MsgId, MsgType, Publish, Qos, QosField, Quoted, ReturnCode, TopicId, TopicRef,
+};
 
 /// What a client is told before it starts.
 #[derive(Clone, Debug)]
@@ -188,6 +190,16 @@ impl fmt::Display for Operation {
             Self::Publish => "the message",
             Self::Subscribe => "the subscription",
         })
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(filter) => f.write_str(filter.as_str()),
+            Self::Predefined(id) => write!(f, "predefined topic {id}"),
+            Self::Short(name) => write!(f, "short topic {}", Quoted(name)),
+        }
     }
 }
 
