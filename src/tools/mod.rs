@@ -3,6 +3,7 @@
 pub mod client;
 mod connection;
 mod console;
+pub mod decode;
 mod format;
 mod options;
 mod printer;

@@ -91,8 +91,11 @@ impl<'a> Envelope<'a> {
 
     /// Returns what the wrappers say that MQTT-SN 1.2 forbids.
     pub fn objection(&self) -> Option<Objection> {
-        let mut ctrls = self.layers().map(|layer| layer.ctrl);
-        ctrls.find(|ctrl| ctrl & !RADIUS != 0).map(|ctrl| Objection::CtrlReservedBits { ctrl })
+        if self.layers().nth(1).is_some() {
+            return Some(Objection::NestedEncapsulation);
+        }
+        let Layer { ctrl, .. } = self.layers().next()?;
+        (ctrl & !RADIUS != 0).then_some(Objection::CtrlReservedBits { ctrl })
     }
 }
 
@@ -148,4 +151,89 @@ fn write_layer(node_id: &[u8], ctrl: u8, out: &mut Vec<u8>) {
     let length = u8::try_from(HEADER + node_id.len()).expect("its size was checked, or it came out of a wrapper");
     out.extend_from_slice(&[length, ENCAPSULATED, ctrl]);
     out.extend_from_slice(node_id);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One PINGREQ behind two forwarders; the reserved bits of both Ctrl octets are set.
+    const NESTED: &[u8] = &[4, 0xFE, 0x83, 0xAA, 5, 0xFE, 0x42, 0xBB, 0xCC, 2, 0x16];
+
+    #[test]
+    fn a_bare_frame_has_an_empty_wrapper() {
+        let envelope = Envelope::open(&[2, 0x16], 1).unwrap();
+        assert_eq!((envelope.wrapper(), envelope.message()), (&[][..], &[2, 0x16][..]));
+        assert_eq!((envelope.layers().count(), envelope.radius()), (0, 0));
+        let mut reply = Vec::new();
+        envelope.reply_wrapper(&mut reply);
+        assert!(reply.is_empty());
+    }
+
+    #[test]
+    fn the_fe_in_a_long_length_is_no_encapsulation() {
+        let frame = [&[0x01, 0xFE, 0x00, 0x09], &[0; 0xFDFC][..]].concat();
+        assert_eq!(Envelope::open(&frame, 1).unwrap().message(), frame);
+    }
+
+    #[test]
+    fn nesting_is_allowed_as_deep_as_the_caller_says() {
+        assert_eq!(Envelope::open(NESTED, 0), Err(DecodeError::NestedTooDeep { max: 0 }));
+        assert_eq!(Envelope::open(NESTED, 1), Err(DecodeError::NestedTooDeep { max: 1 }));
+        let envelope = Envelope::open(NESTED, 2).unwrap();
+        assert_eq!(envelope.message(), [2, 0x16]);
+        assert_eq!(envelope.radius(), 3);
+        let node_ids: Vec<_> = envelope.layers().map(|layer| layer.node_id).collect();
+        assert_eq!(node_ids, [&[0xAA][..], &[0xBB, 0xCC]]);
+        assert_eq!(envelope.objection(), Some(Objection::NestedEncapsulation));
+    }
+
+    #[test]
+    fn an_answer_goes_back_through_the_same_nodes() {
+        let mut reply = Vec::new();
+        Envelope::open(NESTED, 2).unwrap().reply_wrapper(&mut reply);
+        assert_eq!(reply, [4, 0xFE, 0, 0xAA, 5, 0xFE, 0, 0xBB, 0xCC]);
+    }
+
+    #[test]
+    fn a_node_id_of_any_length_goes_round() {
+        for octets in 1..=252 {
+            let node_id = vec![0x5A; octets];
+            let mut frame = Vec::new();
+            Envelope::wrap(&node_id, 2, &mut frame).unwrap();
+            frame.extend([2, 0x17]);
+            let envelope = Envelope::open(&frame, 1).unwrap();
+            let layer = envelope.layers().next().unwrap();
+            assert_eq!((layer.node_id, layer.radius(), layer.len()), (&node_id[..], 2, 3 + octets));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_wrapped_is_refused_and_nothing_is_written() {
+        let mut out = Vec::new();
+        assert_eq!(Envelope::wrap(&[], 0, &mut out), Err(EncodeError::NodeIdSize { found: 0 }));
+        assert_eq!(Envelope::wrap(&[0; 253], 0, &mut out), Err(EncodeError::NodeIdSize { found: 253 }));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_radius_beyond_two_bits_becomes_the_widest() {
+        let mut out = Vec::new();
+        Envelope::wrap(&[1], 200, &mut out).unwrap();
+        assert_eq!(out, [4, 0xFE, 3, 1]);
+    }
+
+    #[test]
+    fn a_broken_wrapper_is_refused() {
+        for (frame, error) in [
+            (&[0, 0xFE][..], DecodeError::EnvelopeTooShort { stated: 0 }),
+            (&[2, 0xFE], DecodeError::EnvelopeTooShort { stated: 2 }),
+            (&[3, 0xFE, 0, 2, 0x16], DecodeError::EmptyNodeId),
+            (&[5, 0xFE, 0, 1], DecodeError::EnvelopeTruncated { stated: 5, found: 4 }),
+            (&[4, 0xFE, 0, 1], DecodeError::EmptyEnvelope),
+            (&[4, 0xFE, 0, 1, 4, 0xFE, 0, 1], DecodeError::EmptyEnvelope),
+        ] {
+            assert_eq!(Envelope::open(frame, 2), Err(error), "{frame:02x?}");
+        }
+    }
 }

@@ -7,27 +7,27 @@ use super::{BodySize, MsgType};
 /// Why a frame is no MQTT-SN message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    #[error("the frame has {found} octets; the shortest message has 2")]
+    #[error("the message's length is {found}; the shortest has 2 octets")]
     TooShort { found: usize },
-    #[error("the frame ends after {found} octets, inside a long header of 4")]
+    #[error("the message's length is {found}; its long header alone has 4 octets")]
     LongHeaderTruncated { found: usize },
     #[error("Length says {stated}, but counts itself and MsgType, so {least} is the least")]
     LengthTooSmall { stated: usize, least: usize },
-    #[error("Length says {stated} octets, but there are {found}")]
+    #[error("Length says {stated}, but the message has {found} octets")]
     LengthMismatch { stated: usize, found: usize },
     #[error("message type {code:02X} is reserved")]
     ReservedType { code: u8 },
     #[error("a forwarder encapsulation (type FE) stands where a bare message is wanted")]
     Encapsulated,
-    #[error("{msg_type} has {found} octets after its header; it must have {wanted}")]
+    #[error("{msg_type} has a body of length {found}; it must be {wanted}")]
     BodySize { msg_type: MsgType, found: usize, wanted: BodySize },
-    #[error("{msg_type} has a topic field of {found} octets; its topic id type needs 2")]
+    #[error("{msg_type} has a topic field of length {found}; its topic id type needs 2 octets")]
     TopicFieldSize { msg_type: MsgType, found: usize },
     #[error("{msg_type} has topic id type 3, which is reserved")]
     ReservedTopicIdType { msg_type: MsgType },
     #[error("the encapsulation's Length says {stated}; it counts up to the end of the node id, so 4 is the least")]
     EnvelopeTooShort { stated: usize },
-    #[error("the encapsulation's Length says {stated} octets, but there are {found}")]
+    #[error("the encapsulation's Length says {stated}, but no more than {found} are there")]
     EnvelopeTruncated { stated: usize, found: usize },
     #[error("the encapsulation has no wireless node id")]
     EmptyNodeId,

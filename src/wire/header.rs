@@ -55,7 +55,7 @@ impl Header {
 
     /// Returns the type of message, unless the code is reserved or the encapsulation's.
     pub fn msg_type(self) -> Result<MsgType, DecodeError> {
-        MsgType::from_code(self.type_code).ok_or_else(|| match self.type_code {
+        MsgType::from_code(self.type_code).ok_or(match self.type_code {
             ENCAPSULATED => DecodeError::Encapsulated,
             code => DecodeError::ReservedType { code },
         })
@@ -80,4 +80,57 @@ pub(super) fn write(msg_type: MsgType, body_len: usize, out: &mut Vec<u8>) -> Re
         (Err(_), Err(_)) => return Err(EncodeError::MessageTooLong { msg_type, length: total }),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Message, WillMsg};
+
+    #[test]
+    fn the_short_header_serves_up_to_a_total_of_255() {
+        for total in 253..=258_usize {
+            let message = vec![0x55; total - HeaderForm::Short.octets()];
+            let message = Message::from(WillMsg { message: &message });
+            let mut out = Vec::new();
+            message.encode(&mut out).unwrap();
+            let start = match total {
+                253..=255 => vec![u8::try_from(total).unwrap(), 0x09],
+                _ => vec![0x01, 0x01, u8::try_from(total + 2 - 256).unwrap(), 0x09],
+            };
+            assert!(out.starts_with(&start), "{total}: {:02x?}", &out[..4]);
+            assert_eq!(out.len(), message.encoded_len());
+            assert_eq!(Message::decode(&out), Ok(message));
+        }
+    }
+
+    #[test]
+    fn the_long_header_is_read_at_any_total_from_4_on() {
+        for total in (4..=20).chain(253..=258_u16) {
+            let message = vec![0x55; usize::from(total) - HeaderForm::Long.octets()];
+            let [high, low] = total.to_be_bytes();
+            let frame = [&[0x01, high, low, 0x09], &message[..]].concat();
+            assert_eq!(Message::decode(&frame), Ok(WillMsg { message: &message }.into()), "{total}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_disagrees_with_the_frame_is_refused() {
+        for (frame, error) in [
+            (&[][..], DecodeError::TooShort { found: 0 }),
+            (&[0x01, 0x00], DecodeError::LongHeaderTruncated { found: 2 }),
+            (&[0x00, 0x16], DecodeError::LengthTooSmall { stated: 0, least: 2 }),
+            (&[0x01, 0x00, 0x03, 0x16], DecodeError::LengthTooSmall { stated: 3, least: 4 }),
+            (&[0x03, 0x16], DecodeError::LengthMismatch { stated: 3, found: 2 }),
+            (&[0x02, 0x16, 0x00], DecodeError::LengthMismatch { stated: 2, found: 3 }),
+        ] {
+            assert_eq!(Message::decode(frame), Err(error));
+        }
+    }
+
+    #[test]
+    fn an_encapsulation_is_no_bare_message() {
+        assert_eq!(Message::decode(&[0x02, 0xFE]), Err(DecodeError::Encapsulated));
+        assert_eq!(Message::decode(&[0x01, 0x00, 0x04, 0xFE]), Err(DecodeError::Encapsulated));
+    }
 }

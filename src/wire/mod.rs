@@ -14,9 +14,13 @@ mod header;
 mod ids;
 mod message;
 mod objection;
+#[cfg(test)]
+mod properties;
 mod reader;
 mod table;
 mod text;
+#[cfg(test)]
+mod vectors;
 
 pub use envelope::{Envelope, Layer};
 pub use error::{DecodeError, EncodeError};

@@ -53,6 +53,8 @@ pub enum Objection {
     SleepDurationZero,
     #[error("Ctrl is {ctrl:02X}, but only its two lowest bits have a meaning")]
     CtrlReservedBits { ctrl: u8 },
+    #[error("an encapsulation stands in another one, which the protocol does not know")]
+    NestedEncapsulation,
 }
 
 impl Objection {
@@ -79,6 +81,7 @@ impl Objection {
             Self::MsgIdShouldBeZero { .. } => "msgid-should-be-0",
             Self::SleepDurationZero => "sleep-duration-0",
             Self::CtrlReservedBits { .. } => "ctrl-reserved-bits",
+            Self::NestedEncapsulation => "nested-encapsulation",
         }
     }
 }
@@ -177,7 +180,7 @@ fn topic_ref_objection(topic: TopicRef) -> Option<Objection> {
     }
 }
 
-/// The text of the specification allows a short name to be a filter, too.
+/// A filter may have wildcards; whether they stand where MQTT allows them is for whoever parses it.
 fn filter_objection(topic: FilterRef<'_>) -> Option<Objection> {
     match topic {
         FilterRef::Name(name) => topic_text_objection(name),
@@ -218,4 +221,51 @@ fn return_code_objection(return_code: ReturnCode) -> Option<Objection> {
 /// Returns the octets as text if MQTT would take them as a string: UTF-8 without U+0000.
 fn text(octets: &[u8]) -> Option<&str> {
     std::str::from_utf8(octets).ok().filter(|text| !text.contains('\0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The objections that no row of `frames.tsv` has.
+    #[test]
+    fn what_the_protocol_forbids_is_objected_to() {
+        for (frame, objection) in [
+            (&[0x07, 0x04, 0x04, 0x01, 0x00, 0x0A, 0xFF][..], Objection::ClientIdNotText),
+            (&[0x03, 0x16, 0x00], Objection::ClientIdNotText),
+            (&[0x04, 0x07, 0x00, 0xFF], Objection::TopicNotText),
+            (&[0x04, 0x1A, 0x00, b'#'], Objection::WildcardInTopicName),
+            (&[0x03, 0x1A, 0x00], Objection::FlagsWithoutTopic),
+            (&[0x07, 0x0A, 0x00, 0x00, 0x00, 0x00, b't'], Objection::MsgIdZero),
+            (&[0x07, 0x0C, 0x02, b'a', b'+', 0x00, 0x00], Objection::WildcardInTopicName),
+            (&[0x07, 0x0C, 0x62, b'a', b'b', 0x00, 0x07], Objection::MsgIdShouldBeZero { msg_id: MsgId(7) }),
+            (&[0x07, 0x0C, 0x01, 0xFF, 0xFF, 0x00, 0x00], Objection::ReservedTopicId { id: TopicId(0xFFFF) }),
+            (&[0x04, 0x0F, 0x00, 0x00], Objection::MsgIdZero),
+            (&[0x04, 0x10, 0x00, 0x00], Objection::MsgIdZero),
+            (&[0x07, 0x12, 0x02, 0x00, 0x01, 0x00, b'a'], Objection::TopicNotText),
+            (&[0x07, 0x12, 0x01, 0x00, 0x01, 0x00, 0x00], Objection::ReservedTopicId { id: TopicId(0) }),
+            (&[0x08, 0x13, 0x60, 0x00, 0x01, 0x00, 0x01, 0x00], Objection::GrantedQosMinusOne),
+            (&[0x05, 0x14, 0x00, 0x00, 0x01], Objection::EmptyTopic),
+            (&[0x06, 0x14, 0x00, 0x00, 0x00, b'a'], Objection::MsgIdZero),
+            (&[0x03, 0x1D, 0x80], Objection::ReservedReturnCode { code: 0x80 }),
+        ] {
+            assert_eq!(Message::decode(frame).unwrap().objection(), Some(objection), "{frame:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_client_id_is_measured_in_characters() {
+        let objection = |client_id: &str| Message::from(PingReq { client_id: client_id.as_bytes() }).objection();
+        assert_eq!(objection(&"é".repeat(23)), None);
+        assert_eq!(objection(&"é".repeat(24)), Some(Objection::LongClientId { characters: 24 }));
+    }
+
+    #[test]
+    fn an_objection_is_put_in_plain_words() {
+        assert_eq!(Objection::ProtocolId { found: 2 }.to_string(), "protocol id 2 is not 1, MQTT-SN 1.2");
+        assert_eq!(
+            Objection::CtrlReservedBits { ctrl: 0xFD }.to_string(),
+            "Ctrl is FD, but only its two lowest bits have a meaning"
+        );
+    }
 }

@@ -181,3 +181,43 @@ impl fmt::Display for BodySize {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{MsgId, Qos, TopicId, TopicRef};
+
+    #[test]
+    fn the_table_has_every_type_of_the_specification_once_and_in_order() {
+        assert_eq!(MsgType::ALL.len(), 27);
+        assert!(MsgType::ALL.is_sorted_by(|a, b| a.code() < b.code()));
+        for code in 0..=0xFF {
+            let reserved = matches!(code, 0x03 | 0x11 | 0x19 | 0x1E..);
+            assert_eq!(MsgType::from_code(code).map(MsgType::code), (!reserved).then_some(code));
+        }
+    }
+
+    #[test]
+    fn a_message_that_length_cannot_count_is_refused_and_nothing_is_written() {
+        let data = [0; 65_527];
+        let publish = |data| {
+            Message::from(Publish {
+                dup: false,
+                qos: Qos::AtMostOnce.into(),
+                retain: false,
+                topic: TopicRef::Normal(TopicId(1)),
+                msg_id: MsgId::NONE,
+                data,
+            })
+        };
+        let mut out = b"kept".to_vec();
+        assert_eq!(
+            publish(&data).encode(&mut out),
+            Err(EncodeError::MessageTooLong { msg_type: MsgType::Publish, length: 65_536 })
+        );
+        assert_eq!(out, b"kept");
+        publish(&data[1..]).encode(&mut out).unwrap();
+        assert_eq!(out[4..8], [0x01, 0xFF, 0xFF, 0x0C]);
+        assert_eq!(Message::decode(&out[4..]), Ok(publish(&data[1..])));
+    }
+}

@@ -26,11 +26,15 @@ impl fmt::Display for Message<'_> {
     }
 }
 
-/// Shows the wrappers and how many octets they hold.
+/// Shows the wrappers and the message inside, or why it is none.
 impl fmt::Display for Envelope<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.layers().try_for_each(|layer| write!(f, "{layer} "))?;
-        write!(f, "{{ {} octets }}", self.message().len())
+        self.layers().try_for_each(|layer| write!(f, "{layer} {{ "))?;
+        match Message::decode(self.message()) {
+            Ok(message) => message.fmt(f),
+            Err(error) => write!(f, "MALFORMED {error}"),
+        }?;
+        self.layers().try_for_each(|_| f.write_str(" }"))
     }
 }
 
@@ -133,7 +137,7 @@ impl fmt::Display for Quoted<'_> {
                 write_escaped(f, head)?;
                 f.write_str("..")?;
                 write_escaped(f, tail)?;
-                write!(f, "\"[{}]", self.0.len())
+                write!(f, "[{}]\"", self.0.len())
             }
         }
     }
@@ -176,4 +180,45 @@ impl fmt::Display for Hex<'_> {
 fn cut(octets: &[u8], in_full: usize, head: usize, tail: usize) -> Option<(&[u8], &[u8])> {
     let end = octets.len().checked_sub(tail).filter(|_| octets.len() > in_full)?;
     Some((octets.get(..head)?, octets.get(end..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_a_peer_stays_in_its_quotes_and_in_its_line() {
+        for (octets, shown) in [
+            (&b"plain"[..], r#""plain""#),
+            ("maison/température".as_bytes(), r#""maison/température""#),
+            (b"it's", r#""it's""#),
+            (b"a\"b\\c", r#""a\"b\\c""#),
+            (b"\r\n\x1b[2J\0", r#""\r\n\u{1b}[2J\0""#),
+            ("\u{202e}gpj".as_bytes(), r#""\u{202e}gpj""#),
+            (b"\xc3(\xff", r#""\xc3(\xff""#),
+        ] {
+            assert_eq!(Quoted(octets).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn long_text_and_long_data_are_cut() {
+        assert_eq!(Quoted(&[b't'; 128]).to_string().len(), 130);
+        assert_eq!(Quoted(&[b't'; 129]).to_string(), r#""tttttttt..tttt[129]""#);
+        assert_eq!(Hex(&[0xAB; 32]).to_string().len(), 64);
+        assert_eq!(Hex(&[0xAB; 33]).to_string(), "abababab..abababab[33]");
+    }
+
+    #[test]
+    fn an_envelope_shows_what_is_inside_even_if_it_is_no_message() {
+        let shown = |frame: &[u8]| Envelope::open(frame, 2).unwrap().to_string();
+        assert_eq!(
+            shown(&[4, 0xFE, 0, 1, 4, 0xFE, 0, 2, 2, 0x17]),
+            "ENCAPS radius=0 node=01 { ENCAPS radius=0 node=02 { PINGRESP } }"
+        );
+        assert_eq!(
+            shown(&[4, 0xFE, 0, 1, 9]),
+            "ENCAPS radius=0 node=01 { MALFORMED the message's length is 1; the shortest has 2 octets }"
+        );
+    }
 }
