@@ -2,5 +2,7 @@
 
 pub mod core;
 #[cfg(feature = "app")]
+pub mod links;
+#[cfg(feature = "app")]
 pub mod tools;
 pub mod wire;

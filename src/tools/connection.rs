@@ -173,6 +173,13 @@ impl Connection {
         result
     }
 
+    /// Waits until what went out without an answer has left the machine.
+    pub(super) async fn drain(&self) {
+        if let Some(link) = &self.link {
+            link.drain().await;
+        }
+    }
+
     async fn endpoints(&self) -> Result<Vec<Endpoint>, ConnectError> {
         let unresolved = |source| ConnectError::Unresolved { target: self.target.clone(), source };
         self.target.endpoints().await.map_err(unresolved)
@@ -235,6 +242,7 @@ impl Connection {
                     self.console.received(&frame);
                     self.client.receive(self.now(), &frame, &mut outputs);
                 }
+                Arrival::Chatter(words) => self.console.chatter(&words),
             },
             () = until(deadline) => self.client.tick(self.now(), &mut outputs),
         }

@@ -8,31 +8,38 @@ use crate::wire::Message;
 /// stderr, as loud as the options want it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Console {
-    pub quiet: bool,
-    pub debug: bool,
+    pub(super) quiet: bool,
+    pub(super) debug: bool,
 }
 
 impl Console {
     /// Says what went wrong.
-    pub fn error(&self, error: impl Display) {
+    pub(super) fn error(&self, error: impl Display) {
         self.say(format_args!("Error: {error}"));
     }
 
     /// Says what goes on.
-    pub fn say(&self, text: impl Display) {
+    pub(super) fn say(&self, text: impl Display) {
         if !self.quiet {
             write_line(text);
         }
     }
 
     /// Shows a frame that was sent.
-    pub fn sent(&self, frame: &[u8]) {
+    pub(super) fn sent(&self, frame: &[u8]) {
         self.frame("->", frame);
     }
 
     /// Shows a frame that was received.
-    pub fn received(&self, frame: &[u8]) {
+    pub(super) fn received(&self, frame: &[u8]) {
         self.frame("<-", frame);
+    }
+
+    /// Shows what else came over a serial line.
+    pub(super) fn chatter(&self, words: &str) {
+        if self.debug {
+            write_line(format_args!("<- {words}"));
+        }
     }
 
     fn frame(&self, arrow: &str, frame: &[u8]) {

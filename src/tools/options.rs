@@ -1,7 +1,6 @@
 //! Options that `pub` and `sub` share, with the letters of `mosquitto_pub` and `mosquitto_sub`.
 
 use std::ffi::OsString;
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +10,8 @@ use super::client::{Settings, Will};
 use super::console::Console;
 use super::transport::Target;
 use crate::core::topics::{TopicFilter, TopicName};
+use crate::links::SerialSettings;
+use crate::wire::framing::UnknownFraming;
 use crate::wire::{Qos, QosField, TopicId};
 
 /// Where the gateway is, who the client is, and how patient.
@@ -23,6 +24,10 @@ pub struct ConnectionOptions {
     /// The gateway's UDP port
     #[arg(short = 'p', long, default_value_t = 1883)]
     pub port: u16,
+    /// Talk through a serial port instead of UDP; 9600 baud and framing raw by default
+    #[arg(long, value_name = "PORT[,baud=N][,framing=F]", conflicts_with_all = ["host", "port"],
+          value_parser = serial_settings)]
+    pub serial: Option<SerialSettings>,
     /// Client id; by default a random one
     #[arg(short = 'i', long = "id", value_parser = client_id)]
     pub id: Option<String>,
@@ -66,7 +71,10 @@ pub struct ConnectionOptions {
 
 impl ConnectionOptions {
     pub(super) fn target(&self) -> Target {
-        Target::Udp { host: self.host.clone(), port: self.port }
+        match &self.serial {
+            Some(settings) => Target::Serial(settings.clone()),
+            None => Target::Udp { host: self.host.clone(), port: self.port },
+        }
     }
 
     pub(super) fn console(&self) -> Console {
@@ -78,7 +86,8 @@ impl ConnectionOptions {
         let client_id = match (&self.id, &self.id_prefix) {
             (Some(id), _) => id.clone(),
             (None, Some(prefix)) => format!("{prefix}{}", std::process::id()),
-            (None, None) => format!("mqttsn-{tool}-{:08x}", random()),
+            // Process ids repeat from host to host, and two clients with one id would throw each other out.
+            (None, None) => format!("mqttsn-{tool}-{:08x}", fastrand::u32(..)),
         };
         Settings {
             client_id,
@@ -143,15 +152,28 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a number of seconds is wanted, such as 2 or 0.5".to_owned())
 }
 
+fn serial_settings(text: &str) -> Result<SerialSettings, String> {
+    let mut parts = text.split(',');
+    let port = parts.next().filter(|port| !port.is_empty());
+    let mut settings = SerialSettings::new(port.ok_or("the port's name comes first, as in /dev/ttyUSB0,baud=57600")?);
+    for part in parts {
+        match part.split_once('=') {
+            Some(("baud", baud)) => {
+                let baud = baud.parse().ok().filter(|baud| *baud > 0);
+                settings.baud = baud.ok_or("a baud rate is a number, as in baud=57600")?;
+            }
+            Some(("framing", framing)) => {
+                settings.framing = framing.parse().map_err(|error: UnknownFraming| error.to_string())?;
+            }
+            _ => return Err(format!("\"{part}\" is unknown; behind the port stand baud=N and framing=F")),
+        }
+    }
+    Ok(settings)
+}
+
 fn client_id(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("MQTT-SN needs a client id of at least one character".to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// Two clients with one id would throw each other out, and process ids repeat from host to host.
-fn random() -> u32 {
-    let [a, b, c, d, ..] = RandomState::new().hash_one(std::process::id()).to_be_bytes();
-    u32::from_be_bytes([a, b, c, d])
 }

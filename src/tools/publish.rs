@@ -107,6 +107,7 @@ async fn publish_without_connection(
     while let Some(payload) = payloads.next().await? {
         connection.publish_blindly(&args.publication(payload)?).await?;
     }
+    connection.drain().await;
     Ok(())
 }
 

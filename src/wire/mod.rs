@@ -10,6 +10,7 @@ mod error;
 mod field;
 mod fields;
 mod flags;
+pub mod framing;
 mod header;
 mod ids;
 mod message;
