@@ -1,5 +1,5 @@
 //! The gateway's behaviour. Pure: no socket, clock, runtime, file or lock.
-#![deny(clippy::disallowed_methods)]
+#![deny(clippy::disallowed_methods, clippy::wildcard_enum_match_arm)]
 
 mod context;
 pub mod deadlines;

@@ -2,7 +2,7 @@
 //!
 //! [`Envelope::open`] takes a forwarder's wrapper off a frame, [`Message::decode`] reads the message inside,
 //! [`Message::objection`] tells what a readable message says that the protocol forbids.
-#![deny(clippy::disallowed_methods)]
+#![deny(clippy::disallowed_methods, clippy::wildcard_enum_match_arm)]
 
 mod body;
 mod envelope;
