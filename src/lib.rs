@@ -1,4 +1,17 @@
 //! An MQTT-SN gateway. The modules stand in the order of the data's way; `docs/architecture.md` draws it.
 
-pub mod core;
+#[cfg(feature = "app")]
+pub mod links;
 pub mod wire;
+
+pub mod core;
+
+#[cfg(feature = "app")]
+pub mod broker;
+
+#[cfg(feature = "app")]
+pub mod app;
+#[cfg(feature = "app")]
+pub mod ops;
+#[cfg(feature = "app")]
+pub mod tools;

@@ -81,7 +81,7 @@ pub struct Token(pub u64);
 pub struct Delivery(pub u64);
 
 /// A subscription's number on MQTT 5, sent back with every message that it brought. 1 to 268,435,455.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SubscriptionId(pub u32);
 
 impl SubscriptionId {
@@ -141,6 +141,27 @@ pub struct BrokerOffer {
 /// A broker's reason code (MQTT 5 §2.4; MQTT 3.1.1's are mapped to it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokerReason(pub u8);
+
+impl fmt::Display for BrokerReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self.0 {
+            0x80 => "unspecified error",
+            0x83 => "implementation specific error",
+            0x87 => "not authorised",
+            0x8F => "topic filter invalid",
+            0x90 => "topic name invalid",
+            0x95 => "packet too large",
+            0x97 => "quota exceeded",
+            0x99 => "payload format invalid",
+            0x9B => "QoS not supported",
+            0x9E => "shared subscriptions not supported",
+            0xA1 => "subscription identifiers not supported",
+            0xA2 => "wildcard subscriptions not supported",
+            _ => "a refusal",
+        };
+        write!(f, "{words} (0x{:02x})", self.0)
+    }
+}
 
 /// What became of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

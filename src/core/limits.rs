@@ -15,6 +15,8 @@ pub struct Limits {
     pub publishes_per_client: usize,
     /// Publishes of all clients that wait for the broker. The next one gets return code 1.
     pub publishes_in_flight: usize,
+    /// Wills of lost clients that wait for the broker. The next one is dropped.
+    pub wills_waiting: usize,
     /// Messages that wait for delivery to one client; the oldest goes when one more comes.
     pub queued_messages_per_client: usize,
     /// Octets of topic and payload that wait for delivery to one client; the oldest go when more come.
@@ -37,6 +39,7 @@ impl Default for Limits {
             subscriptions_per_client: 100,
             publishes_per_client: 16,
             publishes_in_flight: 4_096,
+            wills_waiting: 10_000,
             queued_messages_per_client: 100,
             queued_bytes_per_client: 65_536,
             unacknowledged_deliveries: 16,

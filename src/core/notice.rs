@@ -1,16 +1,90 @@
 //! What a person should know, as values; the shell puts them into words.
 
 use bytestring::ByteString;
+use thiserror::Error;
 
-use super::Peer;
-use crate::wire::DecodeError;
+use super::topics::{TopicError, TopicName};
+use super::{BrokerReason, Peer};
+use crate::wire::{DecodeError, TopicId, TopicRef};
 
 /// Something worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Notice {
     ClientConnected {
         client_id: ByteString,
+        peer: Peer,
+        keep_alive: u16,
+        clean_session: bool,
+    },
+    /// A CONNECT was answered with a rejection. The client id may be anything, readable or not.
+    ConnectRefused {
+        client_id: Vec<u8>,
+        peer: Peer,
+        why: ConnectRefusal,
+    },
+    /// The client has connected from another address; the one before was told DISCONNECT.
+    ClientMoved {
+        client_id: ByteString,
+        from: Peer,
+        to: Peer,
+    },
+    /// Another client has connected from this one's address.
+    ClientReplaced {
+        client_id: ByteString,
+        by: ByteString,
+        peer: Peer,
+    },
+    ClientAsleep {
+        client_id: ByteString,
+        seconds: u16,
+    },
+    ClientDisconnected {
+        client_id: ByteString,
+    },
+    ClientLost {
+        client_id: ByteString,
+        reason: LossReason,
+    },
+    /// The client asked to connect with a will and did not answer when asked for it.
+    HandshakeAbandoned {
+        client_id: ByteString,
+    },
+    /// The will of a lost client goes to the broker.
+    WillPublished {
+        client_id: ByteString,
+        topic: TopicName,
+    },
+    /// The will of a lost client was dropped: the broker does not take it, or `limits.wills_waiting` is reached.
+    WillDropped {
+        client_id: ByteString,
+        topic: TopicName,
+    },
+    /// A persistent session whose client stayed away too long has ended.
+    SessionExpired {
+        client_id: ByteString,
+    },
+    /// Something a connected client asked for was refused.
+    Refused {
+        client_id: ByteString,
+        what: Refused,
+    },
+    /// A QoS -1 publish was dropped.
+    AnonymousRefused {
+        peer: Peer,
+        what: Refused,
+    },
+    /// A message for the client was dropped.
+    Undeliverable {
+        client_id: ByteString,
+        topic: TopicName,
+        why: Undeliverable,
+    },
+    /// The client's queue has begun to overflow; said once until it is empty again.
+    QueueOverflow {
+        client_id: ByteString,
+    },
+    /// A sender without a session was told to connect.
+    Stray {
         peer: Peer,
     },
     /// A frame that is not MQTT-SN, or not as MQTT-SN 1.2 has it.
@@ -18,4 +92,106 @@ pub enum Notice {
         peer: Peer,
         error: DecodeError,
     },
+}
+
+/// Why a CONNECT was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConnectRefusal {
+    #[error("its protocol id is {0}, and MQTT-SN 1.2 has only 1")]
+    ProtocolId(u8),
+    #[error("its client id is empty")]
+    EmptyClientId,
+    #[error("its client id is not UTF-8, or contains U+0000")]
+    UnreadableClientId,
+    #[error("its client id is longer than limits.client_id_octets ({limit})")]
+    LongClientId { limit: usize },
+    #[error("its will topic is not acceptable: {error}")]
+    WillTopic { error: TopicError },
+    #[error("its will has QoS -1")]
+    WillQos,
+    #[error("limits.clients ({limit}) is reached")]
+    TooManyClients { limit: usize },
+    #[error("there is no connection to the broker")]
+    BrokerDown,
+}
+
+/// Why a client counts as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum LossReason {
+    #[error("nothing heard within its keep-alive")]
+    KeepAlive,
+    #[error("nothing heard within its sleep duration")]
+    Sleep,
+    #[error("no answer to a message sent to it, and nothing else heard")]
+    NoAnswer,
+}
+
+/// What was refused, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    #[error("REGISTER: the topic name is not acceptable: {error}")]
+    Register { error: TopicError },
+    #[error("it has as many topic names as limits.topics_per_client allows ({limit})")]
+    TooManyTopics { limit: usize },
+    #[error("PUBLISH: it uses {}", unknown_topic(.topic))]
+    UnknownTopicId { topic: TopicRef },
+    #[error("PUBLISH: the short topic name is not acceptable: {error}")]
+    ShortTopic { error: TopicError },
+    #[error("PUBLISH: topic id type 11 is reserved")]
+    ReservedTopicIdType,
+    #[error("PUBLISH: message id 0 at QoS 1 or 2")]
+    PublishWithoutMsgId,
+    #[error("PUBLISH: too many publishes wait for the broker (limits.publishes_per_client, publishes_in_flight)")]
+    TooManyPublishes,
+    #[error("PUBLISH: larger than the broker accepts")]
+    TooLargeForBroker,
+    #[error("PUBLISH: the broker answered {reason}")]
+    PublishByBroker { reason: BrokerReason },
+    #[error("PUBLISH: QoS -1 is switched off on this link (qos_minus_one)")]
+    AnonymousOff,
+    #[error("PUBLISH: more QoS -1 messages than limits.qos_minus_one_per_second")]
+    AnonymousRate,
+    #[error("there is no connection to the broker")]
+    BrokerDown,
+    #[error("SUBSCRIBE: QoS -1 cannot be subscribed to")]
+    SubscribeQosMinusOne,
+    #[error("SUBSCRIBE: message id 0")]
+    SubscribeWithoutMsgId,
+    #[error("SUBSCRIBE: the topic filter is not acceptable: {error}")]
+    SubscribeFilter { error: TopicError },
+    #[error("SUBSCRIBE: pre-defined topic id {topic_id} is not in [predefined]")]
+    UnknownPredefinedId { topic_id: TopicId },
+    #[error("SUBSCRIBE: $share/... is not possible over the connection that all clients share")]
+    SharedSubscription,
+    #[error("SUBSCRIBE: the one before has not been answered yet")]
+    SubscribeWhileSubscribing,
+    #[error("SUBSCRIBE: it has as many subscriptions as limits.subscriptions_per_client allows ({limit})")]
+    TooManySubscriptions { limit: usize },
+    #[error("SUBSCRIBE: the broker answered {reason}")]
+    SubscribeByBroker { reason: BrokerReason },
+}
+
+/// Why a message never reached its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Undeliverable {
+    #[error("it does not fit into a frame of the client's link (max_frame)")]
+    TooLarge,
+    #[error("the client refused the topic")]
+    TopicRefused,
+    #[error("the client says that it does not know the topic id, after being told")]
+    TopicUnknownToClient,
+    #[error("the client refused the message")]
+    MessageRefused,
+    #[error("the client has as many topic names as limits.topics_per_client allows")]
+    TooManyTopics,
+    #[error("the client is alive and did not acknowledge it")]
+    NoAnswer,
+}
+
+fn unknown_topic(topic: &TopicRef) -> String {
+    match topic {
+        TopicRef::Normal(id) => format!("topic id {id}, which it has not registered in this session"),
+        TopicRef::Predefined(id) => format!("pre-defined topic id {id}, which is not in [predefined]"),
+        TopicRef::Short(_) | TopicRef::Reserved(_) => "a topic that does not exist".to_owned(),
+    }
 }

@@ -27,10 +27,14 @@ pub struct Timers {
     pub t_retry: Duration,
     /// How often it is sent again before the client counts as lost.
     pub n_retry: u8,
+    /// How long a client that answered "congestion" is left alone, unless it says something first.
+    pub t_wait: Duration,
     /// Silence of this many keep-alive periods makes a client lost.
     pub keep_alive_tolerance: f64,
     /// Silence after which a client that connected with keep-alive 0 is lost; `None`: never.
     pub idle_limit: Option<Duration>,
+    /// How long the persistent session of a client that is away is kept.
+    pub session_expiry: Duration,
 }
 
 /// What is particular to one link.
@@ -47,8 +51,10 @@ impl Default for Timers {
         Self {
             t_retry: Duration::from_secs(10),
             n_retry: 3,
+            t_wait: Duration::from_secs(300),
             keep_alive_tolerance: 1.5,
             idle_limit: Some(Duration::from_secs(24 * 3600)),
+            session_expiry: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }

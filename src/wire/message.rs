@@ -1,38 +1,6 @@
-//! The messages as values (MQTT-SN 1.2 §5.4). They borrow from the frame they were read from.
+//! What each message carries, as values (MQTT-SN 1.2 §5.4). They borrow from the frame they were read from.
 
 use super::{FilterRef, GwId, MsgId, QosField, ReturnCode, TopicId, TopicRef};
-
-/// One MQTT-SN message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message<'a> {
-    Advertise(Advertise),
-    SearchGw(SearchGw),
-    GwInfo(GwInfo<'a>),
-    Connect(Connect<'a>),
-    ConnAck(ConnAck),
-    WillTopicReq(WillTopicReq),
-    WillTopic(WillTopic<'a>),
-    WillMsgReq(WillMsgReq),
-    WillMsg(WillMsg<'a>),
-    Register(Register<'a>),
-    RegAck(RegAck),
-    Publish(Publish<'a>),
-    PubAck(PubAck),
-    PubComp(PubComp),
-    PubRec(PubRec),
-    PubRel(PubRel),
-    Subscribe(Subscribe<'a>),
-    SubAck(SubAck),
-    Unsubscribe(Unsubscribe<'a>),
-    UnsubAck(UnsubAck),
-    PingReq(PingReq<'a>),
-    PingResp(PingResp),
-    Disconnect(Disconnect),
-    WillTopicUpd(WillTopicUpd<'a>),
-    WillTopicResp(WillTopicResp),
-    WillMsgUpd(WillMsgUpd<'a>),
-    WillMsgResp(WillMsgResp),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advertise {

@@ -1,4 +1,5 @@
 //! The whole gateway, from outside: the real program, a real broker, devices that speak in hexadecimal.
+#![cfg(unix)]
 #![expect(
     unreachable_pub,
     clippy::unwrap_used,

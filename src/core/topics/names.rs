@@ -5,6 +5,8 @@ use thiserror::Error;
 
 /// Octets of the longest name MQTT can carry.
 const MAX_OCTETS: usize = 65_535;
+/// Levels of a filter: as many as Mosquitto takes. A filter of slashes would cost a tree node for each octet.
+const MAX_LEVELS: usize = 200;
 
 /// A full topic name without wildcards, as MQTT 4.7 allows in a PUBLISH. Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +29,8 @@ pub enum TopicError {
     Nul,
     #[error("it contains a wildcard (+ or #), and one topic is named here, not many")]
     Wildcard,
+    #[error("it has more than 200 levels")]
+    TooDeep,
     #[error("'+' must stand alone between slashes")]
     PlusInLevel,
     #[error("'#' must stand alone in the last level")]
@@ -144,6 +148,9 @@ fn check_filter_syntax(filter: &str) -> Result<(), TopicError> {
         }
         None => filter,
     };
+    if matched.split('/').count() > MAX_LEVELS {
+        return Err(TopicError::TooDeep);
+    }
     let mut levels = matched.split('/').peekable();
     while let Some(level) = levels.next() {
         if level.contains('#') && (level != "#" || levels.peek().is_some()) {
@@ -187,6 +194,7 @@ mod tests {
             ("$share/g/", TopicError::SharedSyntax),
             ("$share/+/a", TopicError::SharedSyntax),
             ("", TopicError::Empty),
+            (&"/".repeat(200), TopicError::TooDeep),
         ] {
             assert_eq!(TopicFilter::parse(bad.as_bytes()), Err(why), "{bad}");
         }

@@ -1,0 +1,177 @@
+//! What is said at the start: what listens where, which broker, what was assumed, and what to try next.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use tracing::{info, warn};
+
+use super::config::{Config, Mode, Serial};
+use crate::broker::{BrokerSettings, Scheme};
+use crate::core::LinkId;
+use crate::links::Links;
+
+/// A topic for the examples.
+const TOPIC: &str = "iot/home1/livingroom/temperature";
+
+/// Says what has been started.
+pub(super) fn show(config: &Config, links: &Links) {
+    info!("mqttsn-gateway {}: gateway {}", env!("CARGO_PKG_VERSION"), gateway_in_words(config));
+    info!("configuration: {}", source_in_words(config));
+    for (link, _) in config.links() {
+        match links.local_addr(link) {
+            Some(_) => info!("listening on {}", links.describe(link)),
+            None => info!("opening {}", links.describe(link)),
+        }
+    }
+    for serial in &config.serial {
+        if let Some(assumption) = assumption_in_words(serial) {
+            warn!("{assumption}");
+        }
+    }
+    if let Some(address) = config.embedded_broker {
+        info!("embedded MQTT broker listening on {address}; for trying out: it keeps nothing and refuses nobody");
+    }
+    info!("connecting to the broker at {}", broker_in_words(&config.broker));
+    let udp = (0..).map(LinkId).map_while(|link| links.local_addr(link)).next();
+    next_steps(config, udp, &program()).iter().for_each(|step| info!("{step}"));
+}
+
+/// What to do if there is no broker.
+pub(super) fn broker_remedy(config: &Config) -> Option<&'static str> {
+    match config.embedded_broker {
+        Some(_) => None,
+        None if cfg!(feature = "embedded-broker") => Some(
+            "the gateway keeps trying; name another broker with --broker mqtt://HOST:PORT, \
+             or start the gateway with --embedded-broker to have a small one inside",
+        ),
+        None => Some("the gateway keeps trying; name another broker with --broker mqtt://HOST:PORT"),
+    }
+}
+
+/// Name, id and mode.
+pub(super) fn gateway_in_words(config: &Config) -> String {
+    let mode = match config.mode {
+        Mode::Aggregating => "all devices share one connection to the broker",
+    };
+    format!("{:?} with id {}; {mode}", config.name, config.gw_id)
+}
+
+/// Where the configuration comes from.
+pub(super) fn source_in_words(config: &Config) -> String {
+    match &config.file {
+        Some(file) => file.display().to_string(),
+        None => "defaults (there is no gateway.toml here)".into(),
+    }
+}
+
+/// The broker and as whom the gateway comes to it.
+pub(super) fn broker_in_words(broker: &BrokerSettings) -> String {
+    let user = broker.username.as_ref().or(broker.url.username.as_ref());
+    let user = user.map(|user| format!(", user {user:?}")).unwrap_or_default();
+    format!("{} as client {:?}{user}", broker.url, broker.client_id)
+}
+
+/// What was assumed about a serial port because nobody said it.
+pub(super) fn assumption_in_words(serial: &Serial) -> Option<String> {
+    if serial.assumed.is_empty() {
+        return None;
+    }
+    let settings = &serial.settings;
+    Some(format!(
+        "serial {port}: {keys} not given, so {baud} baud and framing {framing} it is; \
+         if the device differs: --serial {port},baud=57600,framing=slip",
+        port = settings.port,
+        keys = serial.assumed.join(" and "),
+        baud = settings.baud,
+        framing = settings.framing,
+    ))
+}
+
+/// Two commands that show a message on its way, ready to be copied.
+fn next_steps(config: &Config, udp: Option<SocketAddr>, program: &str) -> Vec<String> {
+    let url = &config.broker.url;
+    let mut subscribe = format!("mosquitto_sub -h {} -p {} -t 'iot/#' -v", url.host, url.port);
+    if url.scheme == Scheme::Mqtts {
+        match &config.broker.ca {
+            Some(ca) => subscribe.push_str(&format!(" --cafile '{}'", ca.display())),
+            None => subscribe.push_str(" --tls-use-os-certs"),
+        }
+    }
+    if let Some(user) = config.broker.username.as_ref().or(url.username.as_ref()) {
+        subscribe.push_str(&format!(" -u '{user}' -P PASSWORD"));
+    }
+    let mut steps = vec![format!("to see what devices publish:  {subscribe}")];
+    if let Some(address) = udp {
+        let host = match address.ip() {
+            ip if ip.is_unspecified() || ip.is_loopback() && ip.is_ipv4() => String::new(),
+            IpAddr::V4(ip) => format!(" -h {ip}"),
+            IpAddr::V6(ip) => format!(" -h {ip}"),
+        };
+        steps.push(format!(
+            "to publish as a device would: {program} pub{host} -p {} -t {TOPIC} -m 21.5 -q 1",
+            address.port()
+        ));
+    }
+    steps
+}
+
+/// How the user has started the program, so that it can be started again the same way.
+fn program() -> String {
+    let started_as = std::env::args_os().next().unwrap_or_else(|| "mqttsn-gateway".into());
+    as_command(Path::new(&started_as))
+}
+
+fn as_command(started_as: &Path) -> String {
+    let mut folders = started_as.iter().rev().skip(1);
+    match (folders.next().and_then(|folder| folder.to_str()), folders.next().and_then(|folder| folder.to_str())) {
+        (Some("release"), Some("target")) => "cargo run --release --".into(),
+        (Some("debug"), Some("target")) => "cargo run --".into(),
+        _ => started_as.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::config::Overrides;
+
+    fn config(broker: &str) -> Config {
+        let overrides =
+            Overrides { broker: Some(broker.into()), serial: vec!["COM3".parse().unwrap()], ..Overrides::default() };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        Config::load(Some(file.path()), &overrides).unwrap()
+    }
+
+    #[test]
+    fn the_next_steps_can_be_copied() {
+        let steps = next_steps(&config("mqtt://localhost:1884"), Some("[::]:1885".parse().unwrap()), "mqttsn-gateway");
+        assert_eq!(
+            steps,
+            [
+                "to see what devices publish:  mosquitto_sub -h localhost -p 1884 -t 'iot/#' -v",
+                "to publish as a device would: mqttsn-gateway pub -p 1885 \
+                 -t iot/home1/livingroom/temperature -m 21.5 -q 1",
+            ]
+        );
+        let steps = next_steps(&config("mqtts://b.example"), Some("10.0.0.1:1".parse().unwrap()), "x");
+        assert!(steps[0].contains("-p 8883") && steps[0].ends_with("--tls-use-os-certs"), "{steps:?}");
+        assert!(steps[1].contains("x pub -h 10.0.0.1 -p 1 "), "{steps:?}");
+    }
+
+    #[test]
+    fn a_program_started_by_cargo_is_started_by_cargo_again() {
+        assert_eq!(as_command(Path::new("target/release/mqttsn-gateway")), "cargo run --release --");
+        assert_eq!(as_command(Path::new("/home/me/x/target/debug/mqttsn-gateway")), "cargo run --");
+        assert_eq!(as_command(Path::new("./mqttsn-gateway")), "./mqttsn-gateway");
+        assert_eq!(as_command(Path::new("mqttsn-gateway")), "mqttsn-gateway");
+    }
+
+    #[test]
+    fn what_was_assumed_about_a_port_is_said() {
+        let words = assumption_in_words(&config("mqtt://b").serial[0]).unwrap();
+        assert!(
+            words.starts_with("serial COM3: baud and framing not given, so 9600 baud and framing raw it is"),
+            "{words}"
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! The parser's complaints in plain words: unknown keys with the nearest known one, wrong types with an example.
+
+use super::problem::Step;
+
+/// Every key with its default and its meaning, as the user sees it; the source of the examples.
+pub(super) const REFERENCE: &str = include_str!("../../../gateway.toml");
+
+/// Keys that are agreed but not served yet, with what to do until then. An empty section is the file's top level.
+const LATER: [(&str, &str, &str); 4] = [
+    ("broker", "topic_prefix", "leave it out; devices' topics go to the broker as they are"),
+    ("udp", "multicast", "leave it out, and give the devices the gateway's address"),
+    ("udp", "advertise", "leave it out, and give the devices the gateway's address"),
+    ("", "admin", "leave the section out; the log says what the gateway does"),
+];
+
+/// Turns a message of the parser into the problem and the hints that help.
+pub(super) fn explain(path: &[Step], message: &str) -> (String, Vec<String>) {
+    let section = Section::of(path);
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown field ") {
+        let key = quoted.next().unwrap_or_default();
+        let known = quoted.collect::<Vec<_>>();
+        return unknown_key(&section, key, &known);
+    }
+    if message.starts_with("missing field ") {
+        let key = quoted.next().unwrap_or_default();
+        return (format!("{section} needs `{key}`"), example(section.name, key).into_iter().collect());
+    }
+    wrong_value(&section, path, message)
+}
+
+fn unknown_key(section: &Section, key: &str, known: &[&str]) -> (String, Vec<String>) {
+    if let Some((.., remedy)) = LATER.iter().find(|(within, later, _)| *within == section.name && *later == key) {
+        return (format!("{} is not in this version yet; {remedy}", section.named(key)), Vec::new());
+    }
+    let nearest = nearest(key, known.iter().copied());
+    let (what, which) = match section.name {
+        "" => (format!("unknown section [{key}]"), nearest.map(header)),
+        _ => (format!("unknown key `{key}` in {section}"), nearest.map(|known| format!("`{known}`"))),
+    };
+    let kind = if section.name.is_empty() { "sections" } else { "keys" };
+    let problem = match which {
+        Some(which) => format!("{what}; did you mean {which}?"),
+        None => what,
+    };
+    (problem, vec![format!("known {kind}: {}", known.join(", "))])
+}
+
+/// Returns the known word that was probably meant.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|known| (strsim::jaro_winkler(&word.to_lowercase(), known), known))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known)
+}
+
+fn wrong_value(section: &Section, path: &[Step], message: &str) -> (String, Vec<String>) {
+    let Some((found, expected)) = message.split_once(", expected ") else {
+        return (message.to_owned(), Vec::new());
+    };
+    let found = plain_value(found);
+    match path.last() {
+        Some(Step::Key(key)) if key == "password" => (
+            format!("{} must be {}", section.named(key), plain(expected)),
+            example(section.name, key).into_iter().collect(),
+        ),
+        Some(Step::Key(key)) if !section.name.is_empty() && section.name != key.as_str() => (
+            format!("{} must be {}, not {found}", section.named(key), plain(expected)),
+            example(section.name, key).into_iter().collect(),
+        ),
+        _ => (
+            format!("{section} must be {}, not {found}", plain(expected)),
+            vec![format!("write the section as {section}, with one `key = value` a line below it")],
+        ),
+    }
+}
+
+/// The parser's words for the value it found, without the name of its type.
+fn plain_value(found: &str) -> String {
+    let value = found.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ").replace('`', "");
+    match value.as_str() {
+        "map" => "a table".into(),
+        "sequence" => "a list".into(),
+        _ => ["string ", "integer ", "boolean ", "floating point "]
+            .iter()
+            .find_map(|kind| value.strip_prefix(kind))
+            .unwrap_or(&value)
+            .to_owned(),
+    }
+}
+
+/// The parser's name of a type, for people.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number",
+        "a nonzero u32" | "a nonzero usize" => "a whole number of at least 1",
+        "f64" => "a number",
+        "a string" | "string" => "text in quotes",
+        "a boolean" => "true or false",
+        "a sequence" => "a list of sections",
+        "a map" => "a section",
+        text if text.starts_with("struct ") => "a section",
+        text => text,
+    }
+}
+
+/// Finds a key's line in the reference file, whether commented out there or not.
+pub(super) fn example(section: &str, key: &str) -> Option<String> {
+    let mut within = "";
+    for line in REFERENCE.lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if line.starts_with('[') {
+            within = line.trim_matches(['[', ']']);
+        }
+        let is_key = line.split_once(" = ").is_some_and(|(name, _)| name == key);
+        if within == section && is_key {
+            let value = line.split("  #").next().unwrap_or(line);
+            return Some(format!("example: {}", value.trim_end()));
+        }
+    }
+    None
+}
+
+/// The section in which a path ends.
+struct Section<'a> {
+    name: &'a str,
+}
+
+impl<'a> Section<'a> {
+    fn of(path: &'a [Step]) -> Self {
+        match path {
+            [Step::Key(name), _, ..] => Self { name },
+            [Step::Key(name)] if REFERENCE.contains(&format!("[{name}]")) => Self { name },
+            _ => Self { name: "" },
+        }
+    }
+
+    /// A key of this section, or a section if this is the file's top level.
+    fn named(&self, key: &str) -> String {
+        match self.name {
+            "" => header(key),
+            _ => format!("`{key}` in {self}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Section<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&header(self.name))
+    }
+}
+
+/// A section's name as it stands in the file.
+fn header(section: &str) -> String {
+    match section {
+        "udp" | "serial" => format!("[[{section}]]"),
+        _ => format!("[{section}]"),
+    }
+}

@@ -1,0 +1,224 @@
+//! The configuration file as it is written: one struct for each section, one field for each key.
+//!
+//! What a default is, is said here once; `gateway.toml` repeats it, and a test compares the two.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
+
+use super::limits::RawLimits;
+use crate::core::{LinkSettings, Timers};
+use crate::links::UdpSettings;
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    pub(super) gateway: RawGateway,
+    pub(super) broker: RawBroker,
+    /// `None` is the default listener; `udp = []` is no listener.
+    pub(super) udp: Option<Vec<RawUdp>>,
+    pub(super) serial: Vec<RawSerial>,
+    pub(super) predefined: BTreeMap<String, String>,
+    pub(super) timers: RawTimers,
+    pub(super) limits: RawLimits,
+    pub(super) log: RawLog,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawGateway {
+    pub(super) id: u8,
+    pub(super) name: String,
+    pub(super) mode: String,
+    pub(super) data_dir: String,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawBroker {
+    pub(super) url: String,
+    /// From the command line only: where a broker of the gateway's own listens.
+    #[serde(skip)]
+    pub(super) embedded: Option<String>,
+    pub(super) protocol: String,
+    pub(super) client_id: String,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<SecretString>,
+    pub(super) password_file: Option<String>,
+    pub(super) ca: Option<String>,
+    pub(super) cert: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) keep_alive: Span,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawUdp {
+    pub(super) listen: String,
+    pub(super) max_frame: usize,
+    pub(super) receive_buffer: usize,
+    pub(super) qos_minus_one: bool,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSerial {
+    pub(super) port: String,
+    pub(super) baud: Option<NonZeroU32>,
+    pub(super) framing: Option<String>,
+    pub(super) max_frame: Option<usize>,
+    pub(super) gap: Option<Span>,
+    pub(super) receive_gap: Option<Span>,
+    pub(super) qos_minus_one: Option<bool>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTimers {
+    pub(super) t_retry: Span,
+    pub(super) n_retry: u8,
+    pub(super) t_wait: Span,
+    pub(super) keep_alive_tolerance: f64,
+    pub(super) idle_limit: SpanOrNever,
+    pub(super) session_expiry: Span,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    pub(super) level: String,
+    pub(super) format: String,
+}
+
+impl Default for RawGateway {
+    fn default() -> Self {
+        Self { id: 1, name: "gateway-1".into(), mode: "aggregating".into(), data_dir: String::new() }
+    }
+}
+
+impl Default for RawBroker {
+    fn default() -> Self {
+        Self {
+            url: "mqtt://localhost:1883".into(),
+            embedded: None,
+            protocol: "auto".into(),
+            client_id: "mqttsn-{name}".into(),
+            username: None,
+            password: None,
+            password_file: None,
+            ca: None,
+            cert: None,
+            key: None,
+            keep_alive: Span(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl RawBroker {
+    /// Turns to the gateway's own broker, which knows no users and no TLS.
+    pub(super) fn be_embedded(&mut self, address: &str) {
+        let client_id = std::mem::take(&mut self.client_id);
+        *self = Self { client_id, embedded: Some(address.to_owned()), ..Self::default() };
+    }
+}
+
+impl Default for RawUdp {
+    fn default() -> Self {
+        let UdpSettings { listen, receive_buffer } = UdpSettings::new((Ipv6Addr::UNSPECIFIED, 1883).into());
+        let LinkSettings { max_frame, qos_minus_one } = LinkSettings::default();
+        Self { listen: listen.to_string(), max_frame, receive_buffer, qos_minus_one }
+    }
+}
+
+impl RawSerial {
+    /// A port of which nothing but the name is said.
+    pub(super) fn named(port: &str) -> Self {
+        Self {
+            port: port.into(),
+            baud: None,
+            framing: None,
+            max_frame: None,
+            gap: None,
+            receive_gap: None,
+            qos_minus_one: None,
+        }
+    }
+}
+
+impl Default for RawTimers {
+    fn default() -> Self {
+        let Timers { t_retry, n_retry, t_wait, keep_alive_tolerance, idle_limit, session_expiry } = Timers::default();
+        Self {
+            t_retry: Span(t_retry),
+            n_retry,
+            t_wait: Span(t_wait),
+            keep_alive_tolerance,
+            idle_limit: SpanOrNever(idle_limit),
+            session_expiry: Span(session_expiry),
+        }
+    }
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { level: "info".into(), format: "text".into() }
+    }
+}
+
+/// A duration in words: `"10s"`, `"1h 30m"`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(pub(super) Duration);
+
+/// A duration in words, or `"never"`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SpanOrNever(pub(super) Option<Duration>);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(SpanVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for SpanOrNever {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(SpanOrNeverVisitor)
+    }
+}
+
+struct SpanVisitor;
+
+impl Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration with its unit, in quotes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+        humantime::parse_duration(text).map(Span).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+struct SpanOrNeverVisitor;
+
+impl Visitor<'_> for SpanOrNeverVisitor {
+    type Value = SpanOrNever;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration with its unit, in quotes, or \"never\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SpanOrNever, E> {
+        match text {
+            "never" => Ok(SpanOrNever(None)),
+            _ => humantime::parse_duration(text)
+                .map(|span| SpanOrNever(Some(span)))
+                .map_err(|_| E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+}

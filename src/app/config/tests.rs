@@ -1,0 +1,326 @@
+use super::*;
+use crate::wire::framing::Framing;
+use std::time::Duration;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse("gateway.toml", text, &Overrides::default())
+}
+
+/// The one message that a file brings.
+fn complaint(text: &str) -> String {
+    parse(text).expect_err(text).to_string()
+}
+
+fn with_flags(text: &str, overrides: Overrides) -> Result<Config, ConfigError> {
+    Config::parse("gateway.toml", text, &overrides)
+}
+
+#[test]
+fn an_unknown_key_names_its_line_the_nearest_key_and_the_known_ones() {
+    assert_eq!(
+        complaint("[[serial]]\nport = \"/dev/ttyUSB0\"\nbauds = 9600\n"),
+        "gateway.toml:3:1: unknown key `bauds` in [[serial]]; did you mean `baud`?\n  \
+         known keys: port, baud, framing, max_frame, gap, receive_gap, qos_minus_one"
+    );
+    assert_eq!(
+        complaint("[brokr]\nurl = \"mqtt://localhost\"\n"),
+        "gateway.toml:1:2: unknown section [brokr]; did you mean [broker]?\n  \
+         known sections: gateway, broker, udp, serial, predefined, timers, limits, log"
+    );
+    assert_eq!(
+        complaint("[log]\nzzz = 1\n"),
+        "gateway.toml:2:1: unknown key `zzz` in [log]\n  known keys: level, format"
+    );
+}
+
+#[test]
+fn a_key_of_a_later_version_says_so() {
+    assert_eq!(
+        complaint("[gateway]\nmode = \"transparent\"\n"),
+        "gateway.toml:2:8: `mode = \"transparent\"` is not in this version yet; use \"aggregating\""
+    );
+    assert_eq!(
+        complaint("[gateway]\ndata_dir = \"data\"\n"),
+        "gateway.toml:2:12: `data_dir` is not in this version yet; use \"\"\n  \
+         sessions and queues are kept in memory and end with the gateway"
+    );
+    assert_eq!(
+        complaint("[[udp]]\nadvertise = \"15m\"\n"),
+        "gateway.toml:2:1: `advertise` in [[udp]] is not in this version yet; \
+         leave it out, and give the devices the gateway's address"
+    );
+    assert_eq!(
+        complaint("[[serial]]\nport = \"COM3\"\nframing = \"xbee\"\n"),
+        "gateway.toml:3:11: `framing = \"xbee\"` is not in this version yet; use \"raw\" or \"slip\" or \"slip-crc\""
+    );
+    assert_eq!(
+        complaint("[broker]\nurl = \"wss://broker.example\"\n"),
+        "gateway.toml:2:7: broker URL scheme `wss` (MQTT over WebSockets) is not supported yet: \
+         use mqtt:// or mqtts://\n  example: url = \"mqtt://localhost:1883\""
+    );
+    for text in ["[admin]\nlisten = \"\"\n", "[broker]\ntopic_prefix = \"x\"\n", "[[udp]]\nmulticast = []\n"] {
+        assert!(complaint(text).contains("is not in this version yet; leave"), "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_type_says_what_is_wanted_with_an_example() {
+    assert_eq!(
+        complaint("[[serial]]\nport = \"COM3\"\nbaud = \"9600\"\n"),
+        "gateway.toml:3:8: `baud` in [[serial]] must be a whole number of at least 1, not \"9600\"\n  \
+         example: baud = 9600"
+    );
+    assert_eq!(
+        complaint("[gateway]\nid = 300\n"),
+        "gateway.toml:2:6: `id` in [gateway] must be a whole number from 0 to 255, not 300\n  example: id = 1"
+    );
+    assert_eq!(
+        complaint("[[udp]]\nqos_minus_one = \"yes\"\n"),
+        "gateway.toml:2:17: `qos_minus_one` in [[udp]] must be true or false, not \"yes\"\n  \
+         example: qos_minus_one = true"
+    );
+    assert_eq!(
+        complaint("[udp]\nlisten = \"[::]:1883\"\n"),
+        "gateway.toml:1:1: [[udp]] must be a list of sections, not a table\n  \
+         write the section as [[udp]], with one `key = value` a line below it"
+    );
+    assert_eq!(
+        complaint("[[serial]]\n"),
+        "gateway.toml:1:1: [[serial]] needs `port`\n  example: port = \"/dev/ttyUSB0\""
+    );
+}
+
+#[test]
+fn a_duration_needs_its_unit() {
+    assert_eq!(
+        complaint("[timers]\nt_retry = 10\n"),
+        "gateway.toml:2:11: `t_retry` in [timers] must be a duration with its unit, in quotes, not 10\n  \
+         example: t_retry = \"10s\""
+    );
+    assert_eq!(
+        complaint("[timers]\nidle_limit = \"soon\"\n"),
+        "gateway.toml:2:14: `idle_limit` in [timers] must be a duration with its unit, in quotes, or \"never\", \
+         not \"soon\"\n  example: idle_limit = \"1day\""
+    );
+    let config = parse("[timers]\nt_retry = \"1m 30s\"\nidle_limit = \"never\"\n").unwrap();
+    assert_eq!((config.timers.t_retry, config.timers.idle_limit), (Duration::from_secs(90), None));
+}
+
+#[test]
+fn a_value_out_of_range_is_refused() {
+    for (text, message) in [
+        ("[gateway]\nid = 0", "`id` in [gateway] must be from 1 to 255"),
+        ("[gateway]\nname = \"a/b\"", "\"a/b\" cannot be the gateway's name"),
+        ("[limits]\nclients = 0", "`clients` in [limits] must be at least 1"),
+        ("[limits]\nclients = -1", "`clients` in [limits] must be a whole number, not -1"),
+        ("[timers]\nt_retry = \"0s\"", "`t_retry` in [timers] must be longer than 0s"),
+        ("[timers]\nkeep_alive_tolerance = 0.5", "`keep_alive_tolerance` in [timers] must be from 1.0 to 100.0"),
+        ("[timers]\nkeep_alive_tolerance = nan", "`keep_alive_tolerance` in [timers] must be from 1.0 to 100.0"),
+        ("[timers]\nidle_limit = \"0s\"", "`idle_limit` in [timers] must be longer than 0s"),
+        ("[broker]\nkeep_alive = \"1500ms\"", "`keep_alive` in [broker] must be whole seconds from 1s to 65535s"),
+        ("[broker]\nkeep_alive = \"1day\"", "`keep_alive` in [broker] must be whole seconds from 1s to 65535s"),
+        ("[[udp]]\nmax_frame = 3", "`max_frame` in [[udp]] must be from 16 to 65535 octets"),
+        ("[[udp]]\nlisten = \"1883\"", "\"1883\" is not an address to listen on"),
+        ("[log]\nlevel = \"inof\"", "`level` in [log] is no level and no filter: \"inof\" is neither"),
+        ("[log]\nformat = \"xml\"", "`format` in [log] cannot be \"xml\"; use \"text\" or \"json\""),
+        ("[broker]\nprotocol = \"3.1\"", "`protocol` in [broker] cannot be \"3.1\" (did you mean \"3.1.1\"?)"),
+        ("[[serial]]\nport = \"\"", "`port` in [[serial]] is empty"),
+        ("[[serial]]\nport = \"tcp://10.0.0.1:4000\"", "serial ports over the network are not in this version yet"),
+        ("[[serial]]\nport = \"COM3\"\nframing = \"slip-crc16\"", "(did you mean \"slip-crc\"?)"),
+        ("udp = []", "the gateway has neither a UDP listener nor a serial port"),
+    ] {
+        let complaint = complaint(text);
+        assert!(complaint.contains(message), "{complaint}");
+    }
+}
+
+#[test]
+fn a_rate_of_zero_switches_off() {
+    assert_eq!(parse("[limits]\nstrays_per_second = 0\n").unwrap().limits.strays_per_second, 0);
+}
+
+#[test]
+fn a_predefined_topic_names_its_line_and_the_reason() {
+    assert_eq!(
+        complaint("[predefined]\n1 = \"a\"\n7 = \"home/+/temperature\"\n"),
+        "gateway.toml:3:5: predefined topic 7 cannot be \"home/+/temperature\": \
+         it contains a wildcard (+ or #), and one topic is named here, not many\n  \
+         write one full topic name; a device subscribes to wildcards by name, not by id"
+    );
+    for id in ["0", "65535", "70000", "x", "-1"] {
+        assert_eq!(
+            complaint(&format!("[predefined]\n{id} = \"a\"\n")).lines().next().unwrap(),
+            format!("gateway.toml:2:{}: \"{id}\" in [predefined] is not a topic id", id.len() + 4)
+        );
+    }
+    assert!(complaint("[predefined]\n01 = \"a\"\n1 = \"b\"\n").contains("predefined topic 1 is defined twice"));
+    assert!(
+        complaint("[predefined]\n1 = \"a\"\n1 = \"b\"\n").contains("gateway.toml:3:1: the file cannot be understood")
+    );
+}
+
+#[test]
+fn two_listeners_on_one_address_are_refused() {
+    assert_eq!(
+        complaint("[[udp]]\nlisten = \"[::]:1883\"\n[[udp]]\nlisten = \"127.0.0.1:1883\"\n"),
+        "gateway.toml:4:10: two UDP listeners want 127.0.0.1:1883; the other one listens on [::]:1883\n  \
+         keep one of them; [::] takes IPv4 and IPv6 on all interfaces"
+    );
+    assert!(parse("[[udp]]\nlisten = \"127.0.0.1:1883\"\n[[udp]]\nlisten = \"127.0.0.2:1883\"\n").is_ok());
+    assert!(parse("[[udp]]\nlisten = \"0.0.0.0:1883\"\n[[udp]]\nlisten = \"[::1]:1883\"\n").is_ok());
+    assert!(parse("[[udp]]\nlisten = \"127.0.0.1:0\"\n[[udp]]\nlisten = \"127.0.0.1:0\"\n").is_ok());
+}
+
+#[test]
+fn two_sections_for_one_serial_port_are_refused() {
+    assert_eq!(
+        complaint("[[serial]]\nport = \"COM3\"\n[[serial]]\nport = \"COM3\"\nbaud = 57600\n"),
+        "gateway.toml:4:8: two [[serial]] sections want \"COM3\"\n  one port is one section; keep one of them"
+    );
+}
+
+#[test]
+fn a_serial_port_does_not_take_the_udp_listener_away() {
+    let serial = "[[serial]]\nport = \"COM3\"\n";
+    assert_eq!(parse(serial).unwrap().udp.len(), 1);
+    assert_eq!(parse(&format!("udp = []\n{serial}")).unwrap().udp, []);
+}
+
+#[test]
+fn the_client_id_holds_the_gateways_name() {
+    assert_eq!(parse("[gateway]\nname = \"roof\"\n").unwrap().broker.client_id, "mqttsn-roof");
+    assert_eq!(
+        complaint("[broker]\nclient_id = \"{host}-1\"\n"),
+        "gateway.toml:2:13: `client_id` in [broker] has the unknown placeholder {host}\n  \
+         known placeholders: {name}, the gateway's name"
+    );
+}
+
+#[test]
+fn credentials_and_certificates_come_in_pairs() {
+    for (text, message) in [
+        ("url = \"mqtt://b\"\npassword = \"x\"", "`password` in [broker] needs `username` beside it"),
+        ("username = \"u\"\npassword = \"x\"\npassword_file = \"y\"", "has both `password` and `password_file`"),
+        ("username = \"u\"\npassword_file = \"/no/such/file\"", "the password cannot be read from \"/no/such/file\""),
+        ("url = \"mqtts://b\"\ncert = \"c\"", "`cert` in [broker] needs `key` beside it"),
+        ("url = \"mqtts://b\"\nkey = \"k\"", "`key` in [broker] needs `cert` beside it"),
+        ("ca = \"ca.pem\"", "`ca` in [broker] has a meaning only with TLS"),
+    ] {
+        let complaint = complaint(&format!("[broker]\n{text}\n"));
+        assert!(complaint.contains(message), "{complaint}");
+    }
+}
+
+#[test]
+fn a_password_file_ends_before_its_line_end() {
+    use secrecy::ExposeSecret;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "s3cret\n").unwrap();
+    let text = format!("[broker]\nusername = \"u\"\npassword_file = {:?}\n", file.path().display().to_string());
+    let password = parse(&text).unwrap().broker.password.unwrap();
+    assert_eq!(password.expose_secret(), "s3cret");
+}
+
+#[test]
+fn a_password_does_not_show() {
+    let text = "[broker]\nusername = \"u\"\npassword = \"s3cret\"\n";
+    assert!(!format!("{:?}", parse(text).unwrap()).contains("s3cret"));
+    assert!(!complaint("[broker]\nusername = 3\npassword = \"s3cret\"\n").contains("s3cret"));
+    assert!(!complaint("[broker]\npassword = 1234\n").contains("1234"));
+}
+
+#[test]
+fn flags_override_the_file_and_are_named_in_errors() {
+    let file = "[broker]\nurl = \"mqtt://one\"\n[[udp]]\nlisten = \"127.0.0.1:1\"\n";
+    let overrides = Overrides {
+        broker: Some("mqtt://two:1884".into()),
+        udp: vec!["127.0.0.1:2".into(), "127.0.0.1:3".into()],
+        serial: vec!["/dev/ttyACM0,baud=57600,framing=slip".parse().unwrap()],
+        ..Overrides::default()
+    };
+    let config = with_flags(file, overrides).unwrap();
+    assert!(config.broker.url.to_string().contains("two:1884"));
+    assert_eq!(config.udp.iter().map(|udp| udp.settings.listen.port()).collect::<Vec<_>>(), [2, 3]);
+    let serial = &config.serial[0].settings;
+    assert_eq!((serial.baud, serial.framing), (57_600, Framing::Slip));
+
+    let refused = |overrides| with_flags(file, overrides).unwrap_err().to_string();
+    assert_eq!(
+        refused(Overrides { mode: Some("transparent".into()), ..Overrides::default() }),
+        "--mode: `mode = \"transparent\"` is not in this version yet; use \"aggregating\""
+    );
+    assert!(refused(Overrides { udp: vec!["x".into()], ..Overrides::default() }).starts_with("--udp: \"x\" is not"));
+    let twice = vec!["COM3".parse().unwrap(), "COM3,baud=1".parse().unwrap()];
+    assert!(refused(Overrides { serial: twice, ..Overrides::default() }).starts_with("--serial: two"));
+}
+
+#[test]
+fn the_embedded_broker_replaces_the_files_broker_and_its_credentials() {
+    let file = "[broker]\nurl = \"mqtts://far\"\nusername = \"u\"\nclient_id = \"mine\"\n";
+    let overrides = Overrides { embedded_broker: Some("0.0.0.0:1884".into()), ..Overrides::default() };
+    let config = with_flags(file, overrides).unwrap();
+    assert_eq!(config.embedded_broker, Some("0.0.0.0:1884".parse().unwrap()));
+    assert_eq!(config.broker.client_id, "mine");
+    assert!(config.broker.username.is_none());
+}
+
+#[test]
+fn a_serial_flag_says_what_it_does_not_understand() {
+    let error = |text: &str| text.parse::<SerialFlag>().unwrap_err();
+    assert_eq!(error("COM3,baud=fast"), "baud=fast is not a baud rate; write a number, as in baud=57600");
+    assert_eq!(error("COM3,speed=9600"), "\"speed=9600\" is unknown; behind the port stand baud=N and framing=F");
+    assert_eq!(error(",baud=9600"), "the port's name comes first, as in /dev/ttyUSB0,baud=57600");
+}
+
+#[test]
+fn a_missing_file_says_which() {
+    let error = Config::load(Some(Path::new("/no/such/gateway.toml")), &Overrides::default()).unwrap_err();
+    assert!(error.to_string().starts_with("/no/such/gateway.toml: the file cannot be read: "), "{error}");
+}
+
+mod the_reference_file {
+    use super::*;
+    use mistakes::{REFERENCE, example};
+
+    #[test]
+    fn agrees_with_the_defaults() {
+        let file = parse(REFERENCE).unwrap();
+        let defaults = parse("").unwrap();
+        assert_eq!(format!("{file:#?}"), format!("{defaults:#?}"));
+    }
+
+    #[test]
+    fn lists_every_key() {
+        // What the parser would accept, in its own words.
+        for section in ["gateway", "broker", "udp", "serial", "timers", "limits", "log"] {
+            let header =
+                if matches!(section, "udp" | "serial") { format!("[[{section}]]") } else { format!("[{section}]") };
+            let complaint = complaint(&format!("{header}\nno_such_key = 1\n"));
+            let (_, known) = complaint.split_once("known keys: ").unwrap();
+            for key in known.split(", ") {
+                assert!(example(section, key).is_some(), "{key} of [{section}] is missing in gateway.toml");
+            }
+        }
+    }
+
+    #[test]
+    fn has_commented_keys_that_work_when_uncommented() {
+        let all = REFERENCE
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(key) if key.starts_with('[') || key.split(' ').nth(1) == Some("=") => key,
+                _ => line,
+            })
+            .filter(|line| !line.starts_with("password_file"))
+            .collect::<Vec<_>>()
+            .join("\n")
+            .replace("mqtt://localhost:1883", "mqtts://localhost:8883");
+        let config = parse(&all).unwrap();
+        let [serial] = config.serial.as_slice() else { panic!("one serial port") };
+        let assumed = parse("[[serial]]\nport = \"/dev/ttyUSB0\"\n").unwrap();
+        let serial = Serial { assumed: vec!["baud", "framing"], ..serial.clone() };
+        let serial = Serial { settings: SerialSettings { receive_gap: None, ..serial.settings }, ..serial };
+        assert_eq!(serial, assumed.serial[0]);
+        assert_eq!(config.predefined.len(), 1);
+    }
+}

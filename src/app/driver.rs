@@ -1,0 +1,233 @@
+//! The loop that owns the core: what comes from links, broker and clock goes in, what comes out is carried out.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant as Clock, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::link_log::LinkLog;
+use super::signals::{Signal, Signals};
+use super::trace::{trace_incoming, trace_outgoing};
+use super::words::Words;
+use crate::broker::{Connection, Submitted};
+use crate::core::rates::TokenBucket;
+use crate::core::{BrokerEvent, ConnId, Gateway, Input, Instant, Output, Outputs, Peer, Settings};
+use crate::links::{LinkEvent, Links, SendError};
+
+/// How long the broker connection may take to end in order. Below the five seconds in which the program must be gone.
+const FAREWELL: Duration = Duration::from_secs(4);
+
+/// Link events handled before the broker, the clock and the signals get their turn. A batch of the broker is a turn.
+const LINK_EVENTS_PER_TURN: usize = 8;
+
+/// How the gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// In order: the broker connection was closed, or there was none.
+    InOrder,
+    /// The broker did not take its leave in time.
+    Late,
+    /// A second signal cut it short.
+    Hurried,
+    /// A task that should never end did.
+    Broken(&'static str),
+}
+
+/// Where the events come from.
+pub(super) struct Sources {
+    pub(super) links: mpsc::Receiver<LinkEvent>,
+    pub(super) broker: mpsc::Receiver<(ConnId, Vec<BrokerEvent>)>,
+    pub(super) signals: Signals,
+}
+
+/// Everything that the core acts through.
+pub(super) struct Driver {
+    gateway: Gateway,
+    links: Links,
+    connection: Connection,
+    /// When the core's time began.
+    origin: Clock,
+    /// Reused by every input.
+    outputs: Outputs,
+    /// Answers of the connection to commands that it did not take; they go in before anything else.
+    answers: VecDeque<(ConnId, BrokerEvent)>,
+    words: Words,
+    link_log: LinkLog,
+    losses: Losses,
+    broker_remedy: Option<&'static str>,
+}
+
+/// Frames for devices that could not be sent.
+struct Losses {
+    frames: u64,
+    commands: u64,
+    rate: TokenBucket,
+}
+
+impl Driver {
+    /// Takes over the open links and the broker connection. `broker_remedy` is said once, when there is no broker.
+    pub(super) fn new(
+        settings: Settings,
+        links: Links,
+        connection: Connection,
+        broker_remedy: Option<&'static str>,
+    ) -> Self {
+        Self {
+            gateway: Gateway::new(settings),
+            links,
+            connection,
+            origin: Clock::now(),
+            outputs: Outputs::default(),
+            answers: VecDeque::new(),
+            words: Words::new(),
+            link_log: LinkLog::default(),
+            losses: Losses { frames: 0, commands: 0, rate: TokenBucket::new(1) },
+            broker_remedy,
+        }
+    }
+
+    /// Runs until a signal asks for the end, then takes leave of the broker.
+    pub(super) async fn run(mut self, mut sources: Sources) -> Ended {
+        let mut events = Vec::with_capacity(LINK_EVENTS_PER_TURN);
+        loop {
+            let deadline = self.gateway.next_deadline().map(|deadline| self.origin + deadline.since_origin());
+            // Unbiased, so that no source starves another: each is as likely to be the next as any that is ready.
+            tokio::select! {
+                count = sources.links.recv_many(&mut events, LINK_EVENTS_PER_TURN) => {
+                    if count == 0 {
+                        return Ended::Broken("the tasks of all links");
+                    }
+                    let now = self.now();
+                    events.drain(..).for_each(|event| self.on_link_event(now, event));
+                }
+                batch = sources.broker.recv() => match batch {
+                    Some((conn, batch)) => self.on_broker_events(conn, batch),
+                    None => return Ended::Broken("the task of the broker connection"),
+                },
+                () = sleep_until(deadline.unwrap_or(self.origin)), if deadline.is_some() => {
+                    self.handle(self.now(), Input::Deadline, &[]);
+                }
+                signal = sources.signals.next() => match signal {
+                    Signal::Stop(name) => {
+                        info!("{name}: stopping");
+                        return self.take_leave(sources).await;
+                    }
+                    Signal::Reload => {
+                        warn!("SIGHUP: reloading the configuration is not in this version yet; restart the gateway");
+                    }
+                },
+            }
+        }
+    }
+
+    /// Ends the broker connection in order; what devices still send is no longer read.
+    async fn take_leave(mut self, mut sources: Sources) -> Ended {
+        self.handle(self.now(), Input::Shutdown, &[]);
+        let end = Clock::now() + FAREWELL;
+        loop {
+            tokio::select! {
+                batch = sources.broker.recv() => match batch {
+                    Some((conn, batch)) => self.on_broker_events(conn, batch),
+                    // The connection's task was the only sender, and it has ended.
+                    None => return Ended::InOrder,
+                },
+                signal = sources.signals.next() => match signal {
+                    Signal::Stop(_) => return Ended::Hurried,
+                    Signal::Reload => {}
+                },
+                () = sleep_until(end) => return Ended::Late,
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_origin(self.origin.elapsed())
+    }
+
+    fn on_link_event(&mut self, now: Instant, event: LinkEvent) {
+        match event {
+            LinkEvent::Frames(batch) => {
+                for (from, bytes) in batch.iter() {
+                    trace_incoming(bytes, || self.links.describe_peer(from));
+                    self.handle(now, Input::Frame { from, bytes }, bytes);
+                }
+            }
+            LinkEvent::Up { .. } | LinkEvent::Down { .. } | LinkEvent::Text { .. } | LinkEvent::Noise { .. } => {
+                self.link_log.tell(&event, &self.links);
+            }
+        }
+    }
+
+    fn on_broker_events(&mut self, conn: ConnId, batch: Vec<BrokerEvent>) {
+        let now = self.now();
+        for event in batch {
+            if let BrokerEvent::Down { reason } = &event {
+                warn!("no connection to the broker: {reason}; trying again");
+                if let Some(remedy) = self.broker_remedy.take() {
+                    info!("{remedy}");
+                }
+            }
+            self.handle(now, Input::Broker { conn, event }, &[]);
+        }
+    }
+
+    /// Gives one input to the core and carries out what it wants, and what follows from that. `frame` is the input's.
+    fn handle(&mut self, now: Instant, input: Input<'_>, frame: &[u8]) {
+        self.gateway.handle(now, input, &mut self.outputs);
+        self.carry_out(now, frame);
+        // What the connection did not take it answers at once, and the core may have something to say to that.
+        while let Some((conn, event)) = self.answers.pop_front() {
+            self.gateway.handle(now, Input::Broker { conn, event }, &mut self.outputs);
+            self.carry_out(now, &[]);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, frame_in: &[u8]) {
+        let Self { outputs, links, connection, answers, words, losses, .. } = self;
+        let (queue, frames) = outputs.drain();
+        for output in queue {
+            match output {
+                Output::Send { to, frame } => {
+                    let octets = frames.octets(&frame);
+                    trace_outgoing(octets, || links.describe_peer(to));
+                    if let Err(error) = links.send(to, octets) {
+                        losses.frame(now, error, || links.describe_peer(to));
+                    }
+                }
+                Output::Broadcast { link, radius, frame } => {
+                    let octets = frames.octets(&frame);
+                    trace_outgoing(octets, || format!("everyone on {}", links.describe(link)));
+                    if let Err(error) = links.broadcast(link, radius, octets) {
+                        losses.frame(now, error, || links.describe(link));
+                    }
+                }
+                Output::Broker { conn, command } => match connection.submit(command) {
+                    Submitted::Queued => {}
+                    Submitted::Answered(event) => answers.push_back((conn, event)),
+                    Submitted::Dropped => losses.command(now),
+                },
+                Output::Notice(notice) => words.tell(now, &notice, frame_in, |peer: Peer| links.describe_peer(peer)),
+            }
+        }
+        outputs.clear();
+    }
+}
+
+impl Losses {
+    fn frame(&mut self, now: Instant, error: SendError, to: impl Fn() -> String) {
+        self.frames += 1;
+        debug!("a frame to {} was dropped: {error}", to());
+        if self.rate.take(now) {
+            warn!("a frame to {} was dropped: {error} ({} frames so far)", to(), self.frames);
+        }
+    }
+
+    fn command(&mut self, now: Instant) {
+        self.commands += 1;
+        if self.rate.take(now) {
+            warn!("a message was dropped: the queue to the broker is full ({} so far)", self.commands);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The shell around the core: configuration, command line, the loop that carries out what the core wants.
+
+mod banner;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod decode;
+mod driver;
+mod link_log;
+pub mod runtime;
+mod signals;
+pub mod start;
+mod trace;
+mod words;
+
+use std::process::ExitCode;
+
+/// What was asked for makes no sense.
+const WRONG_USAGE: u8 = 2;
+
+/// Says on standard error what went wrong, where there is no log, and returns the exit code for it.
+#[expect(clippy::print_stderr, reason = "there is no log before the configuration is read, and none beside a command")]
+fn complain(problem: &str) -> ExitCode {
+    eprintln!("{problem}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,142 @@
+//! What the core noticed, in words: one line of the log for each notice.
+
+use std::fmt;
+
+use tracing::{Level, enabled, event, warn};
+
+use crate::core::rates::TokenBucket;
+use crate::core::{Instant, Notice, Peer};
+use crate::wire::Quoted;
+
+/// Lines per second; a network of broken devices must not fill the disk.
+const LINES_PER_SECOND: u32 = 100;
+
+/// Writes notices into the log, so many a second.
+#[derive(Debug)]
+pub(super) struct Words {
+    rate: TokenBucket,
+    left_out: u64,
+}
+
+impl Words {
+    pub(super) fn new() -> Self {
+        Self { rate: TokenBucket::new(LINES_PER_SECOND), left_out: 0 }
+    }
+
+    /// Writes a notice into the log. `frame` is what the notice is about, `address` shows a peer as people know it.
+    ///
+    /// What stops a device's messages is at `warn`; what anyone may send us at any rate is at `debug`.
+    pub(super) fn tell<A: fmt::Display>(
+        &mut self,
+        now: Instant,
+        notice: &Notice,
+        frame: &[u8],
+        address: impl Fn(Peer) -> A,
+    ) {
+        macro_rules! say {
+            ($level:ident, $($line:tt)*) => {
+                if enabled!(Level::$level) && self.may_speak(now) {
+                    event!(Level::$level, $($line)*);
+                }
+            };
+        }
+        match notice {
+            Notice::ClientConnected { client_id, peer, keep_alive, clean_session } => {
+                let session = if *clean_session { "new" } else { "persistent" };
+                say!(
+                    INFO,
+                    client = &**client_id,
+                    "client {client_id:?} connected from {}, keep-alive {keep_alive} s, {session} session",
+                    address(*peer)
+                );
+            }
+            Notice::ConnectRefused { client_id, peer, why } => {
+                say!(WARN, "client {} from {} was refused: {why}", Quoted(client_id), address(*peer));
+            }
+            Notice::ClientMoved { client_id, from, to } => {
+                let (from, to) = (address(*from), address(*to));
+                say!(INFO, client = &**client_id, "client {client_id:?} moved from {from} to {to}");
+            }
+            Notice::ClientReplaced { client_id, by, peer } => {
+                say!(
+                    INFO,
+                    client = &**client_id,
+                    "client {client_id:?} is gone: {} now belongs to client {by:?}",
+                    address(*peer)
+                );
+            }
+            Notice::ClientAsleep { client_id, seconds } => {
+                say!(DEBUG, client = &**client_id, "client {client_id:?} sleeps for up to {seconds} s");
+            }
+            Notice::ClientDisconnected { client_id } => {
+                say!(INFO, client = &**client_id, "client {client_id:?} disconnected");
+            }
+            Notice::ClientLost { client_id, reason } => {
+                say!(WARN, client = &**client_id, "client {client_id:?} is lost: {reason}");
+            }
+            Notice::HandshakeAbandoned { client_id } => {
+                say!(
+                    WARN,
+                    client = &**client_id,
+                    "client {client_id:?} asked for a will and never named it; its CONNECT is void"
+                );
+            }
+            Notice::WillPublished { client_id, topic } => {
+                let topic = topic.as_str();
+                say!(INFO, client = &**client_id, "the will of client {client_id:?} goes out on {topic:?}");
+            }
+            Notice::WillDropped { client_id, topic } => {
+                let topic = topic.as_str();
+                say!(
+                    WARN,
+                    client = &**client_id,
+                    "the will of client {client_id:?} on {topic:?} was dropped: \
+                 the broker refused it, or limits.wills_waiting is reached"
+                );
+            }
+            Notice::SessionExpired { client_id } => {
+                say!(
+                    INFO,
+                    client = &**client_id,
+                    "the session of client {client_id:?} has ended: the client stayed away"
+                );
+            }
+            Notice::Refused { client_id, what } => {
+                say!(WARN, client = &**client_id, "client {client_id:?} was refused something: {what}");
+            }
+            Notice::AnonymousRefused { peer, what } => {
+                say!(DEBUG, "a publish without connection from {} was dropped: {what}", address(*peer));
+            }
+            Notice::Undeliverable { client_id, topic, why } => {
+                let topic = topic.as_str();
+                say!(WARN, client = &**client_id, "a message on {topic:?} for client {client_id:?} was dropped: {why}");
+            }
+            Notice::QueueOverflow { client_id } => {
+                say!(
+                    WARN,
+                    client = &**client_id,
+                    "the queue of client {client_id:?} is full: its oldest messages are dropped"
+                );
+            }
+            Notice::Stray { peer } => {
+                say!(DEBUG, "{} sends without a session and was told to connect", address(*peer));
+            }
+            Notice::Malformed { peer, error } => {
+                say!(DEBUG, "a frame from {} was dropped: {error}: {}", address(*peer), hex::encode(frame));
+            }
+        }
+    }
+
+    fn may_speak(&mut self, now: Instant) -> bool {
+        let may = self.rate.take(now);
+        match (may, self.left_out) {
+            (false, _) => self.left_out += 1,
+            (true, 0) => {}
+            (true, left_out) => {
+                warn!("{left_out} lines were left out here: more than {LINES_PER_SECOND} a second");
+                self.left_out = 0;
+            }
+        }
+        may
+    }
+}

@@ -1,0 +1,222 @@
+//! Why a connection failed, and how that is put to a person.
+
+use std::io;
+
+use super::client::Version;
+use super::settings::{BrokerSettings, Protocol};
+use super::tls;
+use crate::core::BrokerReason;
+
+/// Why a connection could not be made or broke.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Io(io::Error),
+    /// TLS failed before a byte of MQTT was sent.
+    Tls(rumqttc_v5::TlsError),
+    /// CONNACK with a reason code of MQTT 5 (§3.2.2.2); those of 3.1.1 are mapped to it.
+    Refused(BrokerReason),
+    /// The broker closed the connection without a word.
+    Closed,
+    /// No answer to the attempt to connect.
+    TimedOut,
+    /// No answer to PINGREQ.
+    Silent,
+    /// DISCONNECT from the broker with a reason code of MQTT 5 (§3.14.2.1).
+    Disconnected {
+        reason: BrokerReason,
+        text: Option<String>,
+    },
+    /// What came back is not the MQTT that was expected.
+    Garbage(String),
+}
+
+/// When it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    Connecting,
+    Up,
+}
+
+impl Failure {
+    /// Returns whether an attempt to connect may have failed because the broker does not speak the version.
+    ///
+    /// A broker of the time before MQTT 5 answers with CONNACK 01, which is too short for MQTT 5, or closes.
+    pub(super) fn may_be_the_version(&self) -> bool {
+        match self {
+            Self::Refused(_) => self.refuses_the_version(),
+            Self::Closed | Self::Garbage(_) => true,
+            Self::Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+            ),
+            Self::Tls(_) | Self::TimedOut | Self::Silent | Self::Disconnected { .. } => false,
+        }
+    }
+
+    /// Returns whether the broker said itself that it does not speak the version.
+    pub(super) fn refuses_the_version(&self) -> bool {
+        matches!(self, Self::Refused(reason) if *reason == UNSUPPORTED_VERSION)
+    }
+
+    /// Says what was tried, what happened, and where it is known what to do about it.
+    pub(super) fn explain(&self, moment: Moment, version: Version, settings: &BrokerSettings) -> String {
+        let url = &settings.url;
+        match (moment, self) {
+            (Moment::Connecting, Self::Io(error)) => match tls::explain(error, settings) {
+                Some(words) => format!("no TLS connection to {url}: {words}"),
+                None => format!("cannot reach {url}: {}", io_words(error)),
+            },
+            (Moment::Connecting, Self::Tls(error)) => {
+                format!("no TLS connection to {url}: {}", tls_words(error, settings))
+            }
+            (Moment::Connecting, Self::Refused(reason)) => {
+                format!("the broker at {url} refused the connection: {}", refusal_words(*reason, version, settings))
+            }
+            (Moment::Connecting, Self::Closed) => {
+                format!("the broker at {url} closed the connection without an answer to CONNECT ({version})")
+            }
+            (Moment::Connecting, Self::TimedOut | Self::Silent) => format!("cannot reach {url}: no answer"),
+            (Moment::Connecting, Self::Disconnected { reason, text }) => {
+                format!("the broker at {url} ended the connection: {}", disconnect_words(*reason, text, settings))
+            }
+            (Moment::Connecting, Self::Garbage(what)) => format!("{url} does not answer in {version}: {what}"),
+            (Moment::Up, Self::Io(error)) => format!(
+                "lost the connection to {url}: {}",
+                tls::explain(error, settings).unwrap_or_else(|| io_words(error))
+            ),
+            (Moment::Up, Self::Tls(error)) => {
+                format!("lost the connection to {url}: {}", tls_words(error, settings))
+            }
+            (Moment::Up, Self::Refused(reason)) => {
+                format!("lost the connection to {url}: {}", refusal_words(*reason, version, settings))
+            }
+            (Moment::Up, Self::Closed) => format!("lost the connection to {url}: the broker closed it"),
+            (Moment::Up, Self::TimedOut | Self::Silent) => {
+                format!("lost the connection to {url}: the broker no longer answers")
+            }
+            (Moment::Up, Self::Disconnected { reason, text }) => format!(
+                "lost the connection to {url}: the broker ended it: {}",
+                disconnect_words(*reason, text, settings)
+            ),
+            (Moment::Up, Self::Garbage(what)) => format!("lost the connection to {url}: {what}"),
+        }
+    }
+}
+
+const UNSUPPORTED_VERSION: BrokerReason = BrokerReason(0x84);
+
+fn io_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused (is the broker running, and is the port right?)".into(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            "the other side closed the connection".into()
+        }
+        io::ErrorKind::TimedOut => "no answer".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn tls_words(error: &rumqttc_v5::TlsError, settings: &BrokerSettings) -> String {
+    match error {
+        rumqttc_v5::TlsError::Io(error) => tls::explain(error, settings).unwrap_or_else(|| io_words(error)),
+        rumqttc_v5::TlsError::TLS(error) => tls::explain_rustls(error, settings),
+        rumqttc_v5::TlsError::DNSName(_) => {
+            format!("`{}` is no name that a certificate can be checked against", settings.url.host)
+        }
+        rumqttc_v5::TlsError::Addr(_)
+        | rumqttc_v5::TlsError::WebPki(_)
+        | rumqttc_v5::TlsError::NativeCerts(_)
+        | rumqttc_v5::TlsError::CryptoProviderUnavailable
+        | rumqttc_v5::TlsError::Pem(_)
+        | rumqttc_v5::TlsError::NoValidCertInChain
+        | rumqttc_v5::TlsError::NoValidClientCertInChain
+        | rumqttc_v5::TlsError::NoValidKeyInChain
+        | rumqttc_v5::TlsError::UnsupportedBackendConfiguration => error.to_string(),
+    }
+}
+
+/// MQTT 5 §3.2.2.2 in words.
+fn refusal_words(reason: BrokerReason, version: Version, settings: &BrokerSettings) -> String {
+    match reason.0 {
+        0x84 => match settings.protocol {
+            Protocol::Auto => format!("it does not speak {version}"),
+            Protocol::V5 | Protocol::V311 => {
+                format!("it does not speak {version} (set the broker's protocol to \"auto\")")
+            }
+        },
+        0x85 => format!("it does not accept the client id `{}` (set another client_id)", settings.client_id),
+        0x86 | 0x87 if settings.username().is_none() => {
+            "not authorised (it wants a username and password, and none is set)".into()
+        }
+        0x86 => "bad user name or password (check username and password)".into(),
+        0x87 => "not authorised (check username and password, and the broker's access list)".into(),
+        0x88 => "it is not available at the moment".into(),
+        0x89 => "it is busy".into(),
+        0x8A => "this client is banned".into(),
+        0x95 => "the CONNECT packet is too large for it".into(),
+        0x97 => "a quota is used up".into(),
+        0x9C | 0x9D => "it says to use another server: change the broker's url".into(),
+        0x9F => "too many connections per second".into(),
+        code => format!("reason code 0x{code:02X}"),
+    }
+}
+
+/// MQTT 5 §3.14.2.1 in words, with what the broker added.
+fn disconnect_words(reason: BrokerReason, text: &Option<String>, settings: &BrokerSettings) -> String {
+    let words = match reason.0 {
+        0x00 => "without a reason".into(),
+        0x87 => "not authorised".into(),
+        0x89 => "it is busy".into(),
+        0x8B => "it is shutting down".into(),
+        0x8D => "it heard nothing from us for too long".into(),
+        0x8E => format!(
+            "another client connected with the client id `{}` (give each gateway its own client_id)",
+            settings.client_id
+        ),
+        0x93 => "too many unacknowledged messages".into(),
+        0x95 => "a packet was too large for it".into(),
+        0x96 => "too many messages per second".into(),
+        0x97 => "a quota is used up".into(),
+        0x98 => "by its operator".into(),
+        0x9C | 0x9D => "it says to use another server: change the broker's url".into(),
+        code => format!("reason code 0x{code:02X}"),
+    };
+    match text {
+        Some(text) => format!("{words} (\"{text}\")"),
+        None => words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(failure: &Failure) -> String {
+        let settings = BrokerSettings::new("mqtt://user:word@localhost".parse().unwrap(), "gateway");
+        failure.explain(Moment::Connecting, Version::V5, &settings)
+    }
+
+    #[test]
+    fn a_failure_says_what_was_tried_and_what_to_do() {
+        assert_eq!(
+            explained(&Failure::Io(io::ErrorKind::ConnectionRefused.into())),
+            "cannot reach mqtt://localhost:1883: connection refused (is the broker running, and is the port right?)"
+        );
+        assert_eq!(
+            explained(&Failure::Refused(BrokerReason(0x87))),
+            "the broker at mqtt://localhost:1883 refused the connection: \
+             not authorised (check username and password, and the broker's access list)"
+        );
+        assert!(explained(&Failure::Refused(BrokerReason(0x85))).contains("`gateway`"));
+    }
+
+    #[test]
+    fn only_what_an_old_broker_does_suggests_an_older_version() {
+        assert!(Failure::Refused(UNSUPPORTED_VERSION).may_be_the_version());
+        assert!(Failure::Closed.may_be_the_version());
+        assert!(Failure::Garbage(String::new()).may_be_the_version());
+        assert!(!Failure::Refused(BrokerReason(0x87)).may_be_the_version());
+        assert!(!Failure::Io(io::ErrorKind::ConnectionRefused.into()).may_be_the_version());
+        assert!(!Failure::TimedOut.may_be_the_version());
+    }
+}

@@ -1,0 +1,302 @@
+//! What the core asked for and the broker has not answered yet.
+//!
+//! The library is handed only as many publishes as the broker lets us have under way, and remembers those over a lost
+//! connection. When the broker has lost the session it forgets them; then a QoS 1 message is handed over again as a
+//! new one, before anything younger, and a QoS 2 message is answered with `Lost`, because it may have arrived.
+//!
+//! Each request handed over is a future in one `FuturesUnordered`. The library completes it in the same step in which
+//! it takes the broker's answer, so no answer is lost with a broken connection, as the library's events are: it drops
+//! those of the batch in which an error occurs. A completed future costs well under a microsecond and is found without
+//! a search, in whatever order the broker answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::client::{Answer, Answering, Client};
+use crate::core::topics::TopicFilter;
+use crate::core::{
+    BrokerEvent, BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
+};
+use crate::wire::Qos;
+
+/// QoS 0 publishes that the library may hold at the same time: enough for full writes, few enough to bound it.
+const QOS0_WINDOW: usize = 512;
+
+/// Subscribes and unsubscribes that may wait for the broker's answer at the same time.
+const REQUEST_WINDOW: usize = 128;
+
+/// A QoS 0 message that waited longer than this for the broker is not sent any more: nobody expects it to arrive at
+/// all, and an old reading would pass for a new one.
+const QOS0_KEPT: Duration = Duration::from_secs(30);
+
+/// How many commands wait: counted up where they are submitted, down where they are handed over.
+#[derive(Debug)]
+pub(super) struct Load {
+    waiting: AtomicUsize,
+    limit: usize,
+}
+
+/// A publish on its way.
+#[derive(Debug)]
+pub(super) struct Publish {
+    pub(super) token: Option<Token>,
+    pub(super) message: Message,
+}
+
+/// A change of subscriptions on its way.
+#[derive(Debug)]
+pub(super) enum Request {
+    Subscribe { token: Token, filter: TopicFilter, qos: Qos, id: SubscriptionId },
+    Unsubscribe { filter: TopicFilter },
+}
+
+#[derive(Debug)]
+pub(super) struct Outbound {
+    load: Arc<Load>,
+    /// Handed over once and forgotten by the library with the session; goes before `waiting`.
+    again: VecDeque<Publish>,
+    waiting: VecDeque<(Instant, Publish)>,
+    in_flight: Slab<InFlight>,
+    /// How many of `in_flight` are at QoS 1 and 2.
+    acknowledged: usize,
+    /// How many of `in_flight` were handed over in a session that is lost, and will be answered with that.
+    stale: usize,
+    session: u64,
+    requests: VecDeque<Request>,
+    requests_in_flight: Slab<Request>,
+    answers: FuturesUnordered<Answering>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    publish: Publish,
+    session: u64,
+}
+
+impl Load {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { waiting: AtomicUsize::new(0), limit }
+    }
+
+    /// Takes a place in the queue if one is free.
+    pub(super) fn enter(&self) -> bool {
+        let fits = self.waiting.fetch_add(1, Ordering::Relaxed) < self.limit;
+        if !fits {
+            self.leave();
+        }
+        fits
+    }
+
+    fn leave(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Outbound {
+    pub(super) fn new(load: Arc<Load>) -> Self {
+        Self {
+            load,
+            again: VecDeque::new(),
+            waiting: VecDeque::new(),
+            in_flight: Slab::new(),
+            acknowledged: 0,
+            stale: 0,
+            session: 0,
+            requests: VecDeque::new(),
+            requests_in_flight: Slab::new(),
+            answers: FuturesUnordered::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, now: Instant, publish: Publish) {
+        self.waiting.push_back((now, publish));
+    }
+
+    pub(super) fn push_request(&mut self, request: Request) {
+        self.requests.push_back(request);
+    }
+
+    /// Returns whether everything has been handed over and answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.again.is_empty()
+            && self.waiting.is_empty()
+            && self.requests.is_empty()
+            && self.in_flight.is_empty()
+            && self.requests_in_flight.is_empty()
+    }
+
+    /// Hands over as much as may be under way. To be called while the link is up.
+    pub(super) fn hand_over(
+        &mut self,
+        client: &dyn Client,
+        offer: &BrokerOffer,
+        window: u16,
+        out: &mut Vec<BrokerEvent>,
+    ) {
+        self.hand_over_requests(client, offer);
+        while let Some(publish) = self.next_publish(window) {
+            if let Some(reason) = refusal(&publish.message, offer) {
+                answer(publish.token, PublishOutcome::Refused(reason), out);
+                continue;
+            }
+            self.acknowledged += usize::from(publish.message.qos != Qos::AtMostOnce);
+            let entry = self.in_flight.vacant_entry();
+            self.answers.push(client.publish(entry.key(), &publish.message));
+            entry.insert(InFlight { publish, session: self.session });
+        }
+    }
+
+    /// Waits for the next answer; without anything under way for ever.
+    pub(super) async fn next_answer(&mut self) -> Answer {
+        match self.answers.next().await {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns an answer that is there already.
+    pub(super) fn try_answer(&mut self) -> Option<Answer> {
+        self.answers.next().now_or_never().flatten()
+    }
+
+    pub(super) fn answered(&mut self, answered: Answer, out: &mut Vec<BrokerEvent>) {
+        match answered {
+            Answer::Publish(slot, outcome) => {
+                let InFlight { publish, session } = self.in_flight.remove(slot);
+                self.acknowledged -= usize::from(publish.message.qos != Qos::AtMostOnce);
+                self.stale -= usize::from(session != self.session);
+                if outcome == PublishOutcome::Lost && publish.message.qos == Qos::AtLeastOnce {
+                    self.again.push_back(publish);
+                } else {
+                    answer(publish.token, outcome, out);
+                }
+            }
+            Answer::Subscribe(slot, outcome) => match self.requests_in_flight.remove(slot) {
+                Request::Subscribe { token, .. } => out.push(BrokerEvent::Subscribed { token, outcome }),
+                Request::Unsubscribe { .. } => {}
+            },
+            Answer::Unsubscribe(slot) => {
+                self.requests_in_flight.remove(slot);
+            }
+        }
+    }
+
+    /// Notes that the broker has no session of ours: all that is under way will be answered with `Lost`.
+    pub(super) fn session_lost(&mut self) {
+        self.session += 1;
+        self.stale = self.in_flight.len();
+    }
+
+    /// Drops what is too old to be sent and returns how much that was.
+    pub(super) fn drop_outdated(&mut self, now: Instant, out: &mut Vec<BrokerEvent>) -> usize {
+        let before = self.waiting.len();
+        let load = &self.load;
+        self.waiting.retain(|(since, publish)| {
+            let kept = publish.message.qos != Qos::AtMostOnce || now.duration_since(*since) <= QOS0_KEPT;
+            if !kept {
+                load.leave();
+                answer(publish.token, PublishOutcome::Busy, out);
+            }
+            kept
+        });
+        before - self.waiting.len()
+    }
+
+    /// Answers everything that will not be sent any more.
+    pub(super) fn abandon(&mut self, out: &mut Vec<BrokerEvent>) {
+        self.answers.clear();
+        let begun = self.in_flight.drain().map(|in_flight| in_flight.publish).chain(self.again.drain(..));
+        begun.for_each(|publish| answer(publish.token, PublishOutcome::Lost, out));
+        for (_, publish) in self.waiting.drain(..) {
+            self.load.leave();
+            answer(publish.token, PublishOutcome::Busy, out);
+        }
+        for request in self.requests_in_flight.drain().chain(self.requests.drain(..)) {
+            match request {
+                Request::Subscribe { token, .. } => {
+                    out.push(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost });
+                }
+                Request::Unsubscribe { .. } => {}
+            }
+        }
+        (self.acknowledged, self.stale) = (0, 0);
+    }
+
+    /// Takes the next publish if it may be sent now.
+    fn next_publish(&mut self, window: u16) -> Option<Publish> {
+        let waiting = self.waiting.front().map(|(_, publish)| publish);
+        // While answers from a lost session are due, older messages may still have to go first.
+        let next = self.again.front().or_else(|| waiting.filter(|_| self.stale == 0))?;
+        let (under_way, allowed) = match next.message.qos {
+            Qos::AtMostOnce => (self.in_flight.len() - self.acknowledged, QOS0_WINDOW),
+            Qos::AtLeastOnce | Qos::ExactlyOnce => (self.acknowledged, usize::from(window)),
+        };
+        if under_way >= allowed {
+            return None;
+        }
+        self.again.pop_front().or_else(|| {
+            self.load.leave();
+            self.waiting.pop_front().map(|(_, publish)| publish)
+        })
+    }
+
+    /// Never has two requests for one filter under way: after a reconnect the library repeats subscribes before
+    /// unsubscribes, whichever came first.
+    fn hand_over_requests(&mut self, client: &dyn Client, offer: &BrokerOffer) {
+        while self.requests_in_flight.len() < REQUEST_WINDOW
+            && let Some(request) = self.requests.front()
+            && self.requests_in_flight.iter().all(|(_, other)| other.filter() != request.filter())
+            && let Some(request) = self.requests.pop_front()
+        {
+            let entry = self.requests_in_flight.vacant_entry();
+            self.answers.push(match &request {
+                Request::Subscribe { filter, qos, id, .. } => {
+                    self.load.leave();
+                    client.subscribe(entry.key(), filter, *qos, offer.subscription_ids.then_some(*id))
+                }
+                Request::Unsubscribe { filter } => client.unsubscribe(entry.key(), filter),
+            });
+            entry.insert(request);
+        }
+    }
+}
+
+impl Request {
+    fn filter(&self) -> &TopicFilter {
+        match self {
+            Self::Subscribe { filter, .. } | Self::Unsubscribe { filter } => filter,
+        }
+    }
+}
+
+fn answer(token: Option<Token>, outcome: PublishOutcome, out: &mut Vec<BrokerEvent>) {
+    if let Some(token) = token {
+        out.push(BrokerEvent::Published { token, outcome });
+    }
+}
+
+/// Refuses what the broker would answer by ending the connection.
+fn refusal(message: &Message, offer: &BrokerOffer) -> Option<BrokerReason> {
+    // MQTT 5 §2.4.
+    const PACKET_TOO_LARGE: BrokerReason = BrokerReason(0x95);
+    const RETAIN_NOT_SUPPORTED: BrokerReason = BrokerReason(0x9A);
+    const QOS_NOT_SUPPORTED: BrokerReason = BrokerReason(0x9B);
+    // Fixed header (1 to 5 octets), length of the topic, packet id, length of the properties.
+    const OVERHEAD: usize = 5 + 2 + 2 + 1;
+
+    let octets = message.topic.as_str().len() + message.payload.len() + OVERHEAD;
+    if offer.max_packet.is_some_and(|most| u32::try_from(octets).is_ok_and(|octets| octets > most)) {
+        return Some(PACKET_TOO_LARGE);
+    }
+    if message.retain && !offer.retain {
+        return Some(RETAIN_NOT_SUPPORTED);
+    }
+    (message.qos > offer.max_qos).then_some(QOS_NOT_SUPPORTED)
+}

@@ -1,0 +1,293 @@
+//! MQTT 3.1.1, whose protocol level is 4.
+//!
+//! Its clean flag says two things at once: forget the former session, and keep none. So the first attempt of a process
+//! connects twice: once clean, to make the broker forget, and then for a session that lasts. The broker keeps that
+//! session after the gateway has ended, until the gateway is back: 3.1.1 has no expiry.
+
+use std::sync::Arc;
+
+use rumqttc_v4::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet, PubAck, PubRec, SubAck, SubscribeReasonCode};
+use rumqttc_v4::mqttbytes::{self, QoS};
+use rumqttc_v4::{
+    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, ManualAck, MqttOptions, NetworkOptions, Outgoing,
+    PublishNotice, PublishOptions, StateError, SubscribeNotice, TlsConfiguration, Transport, default_socket_connect,
+};
+use rustls::ClientConfig;
+use secrecy::ExposeSecret as _;
+use tracing::warn;
+
+use super::client::{self, Answer, Answering, Client, Incoming, Purpose, Signal, Source};
+use super::failure::Failure;
+use super::settings::BrokerSettings;
+use crate::core::topics::TopicFilter;
+use crate::core::{BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId};
+use crate::wire::Qos;
+
+/// Octets of the largest packet of MQTT. A smaller limit would end the connection each time the broker sends more,
+/// and the broker would send it again: 3.1.1 cannot tell the broker what is too much.
+const LARGEST_PACKET: usize = 268_435_460;
+
+/// Requests that the library takes up before it writes, so that one write carries many.
+const REQUEST_BATCH: usize = 128;
+
+/// What 3.1.1 offers without saying so.
+const OFFER: BrokerOffer =
+    BrokerOffer { max_qos: Qos::ExactlyOnce, retain: true, subscription_ids: false, max_packet: None };
+
+pub(super) fn open(
+    settings: &BrokerSettings,
+    tls: Option<Arc<ClientConfig>>,
+    purpose: Purpose,
+) -> (impl Client + use<>, impl Source + use<>) {
+    let mut options = options(settings, tls);
+    let stage = match purpose {
+        Purpose::Session => {
+            options.set_clean_session(false);
+            Stage::ToWipe
+        }
+        Purpose::Probe => Stage::Established,
+    };
+    // Unbounded: the driver hands over only as much as may be under way.
+    let (client, mut eventloop) = AsyncClient::builder(options).unbounded().build();
+    eventloop.network_options = network_options();
+    (V4Client(client), V4Source { eventloop: Box::new(eventloop), window: settings.in_flight, stage })
+}
+
+struct V4Client(AsyncClient);
+
+struct V4Source {
+    eventloop: Box<EventLoop>,
+    window: u16,
+    stage: Stage,
+}
+
+/// How far the session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The broker may have a session of a former process.
+    ToWipe,
+    /// The broker has forgotten; ours is about to begin.
+    Wiped,
+    /// A session found at the broker is ours.
+    Established,
+}
+
+fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>) -> MqttOptions {
+    let url = &settings.url;
+    let mut options = MqttOptions::new(settings.client_id.clone(), Broker::tcp(url.host.clone(), url.port));
+    if let Some(tls) = tls {
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+    }
+    if url.is_ipv6() {
+        // The library would put the port behind the address without brackets.
+        let address = url.authority();
+        options.set_socket_connector(move |_, network| default_socket_connect(address.clone(), network));
+    }
+    match (settings.username(), settings.password()) {
+        (Some(name), Some(word)) => {
+            options.set_credentials(name, word.expose_secret().to_owned());
+        }
+        (Some(name), None) => {
+            options.set_username(name);
+        }
+        (None, _) => {}
+    }
+    options
+        .set_keep_alive(settings.keep_alive_seconds())
+        .set_clean_session(true)
+        .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET)
+        .set_inflight(settings.in_flight)
+        .set_max_request_batch(REQUEST_BATCH)
+        .set_ack_mode(AckMode::Manual);
+    options
+}
+
+fn network_options() -> NetworkOptions {
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(client::CONNECT_TIMEOUT.as_secs());
+    network
+}
+
+impl Client for V4Client {
+    fn publish(&self, slot: usize, message: &Message) -> Answering {
+        let options = PublishOptions::new(qos(message.qos)).retain(message.retain);
+        let notice = self.0.try_publish_tracked(message.topic.as_str(), message.payload.clone(), options);
+        Box::pin(async move { Answer::Publish(slot, published(notice.ok()).await) })
+    }
+
+    fn subscribe(&self, slot: usize, filter: &TopicFilter, level: Qos, _: Option<SubscriptionId>) -> Answering {
+        let notice = self.0.try_subscribe_tracked(filter.as_str(), qos(level));
+        Box::pin(async move { Answer::Subscribe(slot, subscribed(notice.ok()).await) })
+    }
+
+    fn unsubscribe(&self, slot: usize, filter: &TopicFilter) -> Answering {
+        let notice = self.0.try_unsubscribe_tracked(filter.as_str());
+        Box::pin(async move {
+            if let Ok(notice) = notice {
+                let _nobody_waits = notice.wait_async().await;
+            }
+            Answer::Unsubscribe(slot)
+        })
+    }
+
+    fn acknowledge(&self, level: Qos, packet: u16) {
+        let ack = match level {
+            Qos::AtMostOnce => return,
+            Qos::AtLeastOnce => ManualAck::PubAck(PubAck::new(packet)),
+            Qos::ExactlyOnce => ManualAck::PubRec(PubRec::new(packet)),
+        };
+        // Fails only when the event loop has ended, and then there is nobody to tell.
+        let _ended = self.0.try_manual_ack(ack);
+    }
+
+    fn disconnect(&self) {
+        let _ended = self.0.try_disconnect_with_timeout(client::DISCONNECT_TIMEOUT);
+    }
+}
+
+/// Waits for a publish. Without a notice the library did not take it: its topic is no topic for the library.
+async fn published(notice: Option<PublishNotice>) -> PublishOutcome {
+    let Some(notice) = notice else { return PublishOutcome::Refused(BrokerReason(0x90)) };
+    match notice.wait_async().await {
+        Ok(_) => PublishOutcome::Accepted,
+        Err(_) => PublishOutcome::Lost,
+    }
+}
+
+async fn subscribed(notice: Option<SubscribeNotice>) -> SubscribeOutcome {
+    let Some(notice) = notice else { return SubscribeOutcome::Refused(BrokerReason(0x8F)) };
+    match notice.wait_async().await {
+        Ok(SubAck { return_codes, .. }) => match return_codes.first() {
+            Some(SubscribeReasonCode::Success(level)) => SubscribeOutcome::Granted(level_of(*level)),
+            Some(SubscribeReasonCode::Failure) => SubscribeOutcome::Refused(BrokerReason(0x80)),
+            None => SubscribeOutcome::Lost,
+        },
+        Err(_) => SubscribeOutcome::Lost,
+    }
+}
+
+impl Source for V4Source {
+    async fn next(&mut self) -> Option<Signal> {
+        if self.stage == Stage::ToWipe {
+            if let Err(error) = wipe(self.eventloop.mqtt_options.clone()).await {
+                return Some(Signal::Failed(failure(error)));
+            }
+            self.stage = Stage::Wiped;
+        }
+        match self.eventloop.poll().await {
+            Ok(Event::Incoming(packet)) => self.incoming(packet),
+            Ok(Event::Outgoing(Outgoing::PubRec(packet))) => Some(Signal::Settled { packet }),
+            Ok(Event::Outgoing(_)) => None,
+            Err(ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout) => Some(Signal::Closed),
+            Err(error) => Some(Signal::Failed(failure(error))),
+        }
+    }
+}
+
+/// Connects and disconnects with the clean flag, so that the broker forgets the session of a former process.
+async fn wipe(mut options: MqttOptions) -> Result<(), ConnectionError> {
+    options.set_clean_session(true);
+    let (client, mut eventloop) = AsyncClient::builder(options).unbounded().build();
+    eventloop.network_options = network_options();
+    loop {
+        match eventloop.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                let _ended = client.try_disconnect_with_timeout(client::DISCONNECT_TIMEOUT);
+            }
+            Ok(_) => {}
+            Err(ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+impl V4Source {
+    fn incoming(&mut self, packet: Packet) -> Option<Signal> {
+        match packet {
+            Packet::ConnAck(connack) => Some(self.up(&connack)),
+            Packet::Publish(publish) => {
+                let (packet, level) = (publish.pkid, level_of(publish.qos));
+                match client::incoming(publish.topic, publish.payload, level, publish.retain) {
+                    Ok(message) => Some(Signal::Message(Incoming {
+                        packet,
+                        duplicate: publish.dup,
+                        message,
+                        subscriptions: Vec::new(),
+                    })),
+                    Err(error) => {
+                        warn!("the broker sent a message whose topic cannot be used: {error}");
+                        Some(Signal::Unusable { packet, qos: level })
+                    }
+                }
+            }
+            Packet::PubRel(pubrel) => Some(Signal::Settled { packet: pubrel.pkid }),
+            Packet::Connect(_)
+            | Packet::Disconnect
+            | Packet::PingReq
+            | Packet::PingResp
+            | Packet::PubAck(_)
+            | Packet::PubComp(_)
+            | Packet::PubRec(_)
+            | Packet::SubAck(_)
+            | Packet::Subscribe(_)
+            | Packet::UnsubAck(_)
+            | Packet::Unsubscribe(_) => None,
+        }
+    }
+
+    fn up(&mut self, connack: &ConnAck) -> Signal {
+        if connack.session_present && self.stage == Stage::Wiped {
+            // Somebody with our client id was there in between. Nothing in that session is ours.
+            self.stage = Stage::ToWipe;
+            self.eventloop.clean();
+            return Signal::Failed(Failure::Garbage("it resumes a session that it was asked to forget".to_owned()));
+        }
+        self.stage = Stage::Established;
+        Signal::Up { session_present: connack.session_present, offer: OFFER, window: self.window }
+    }
+}
+
+fn failure(error: ConnectionError) -> Failure {
+    match error {
+        ConnectionError::Io(error) => Failure::Io(error),
+        ConnectionError::Tls(error) => Failure::Tls(error),
+        ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => Failure::TimedOut,
+        ConnectionError::ConnectionRefused(code) => Failure::Refused(refusal(code)),
+        ConnectionError::MqttState(error) => match error {
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => Failure::Io(error),
+            StateError::ConnectionAborted => Failure::Closed,
+            StateError::AwaitPingResp => Failure::Silent,
+            other => Failure::Garbage(other.to_string()),
+        },
+        other => Failure::Garbage(other.to_string()),
+    }
+}
+
+/// MQTT 3.1.1 §3.2.2.3, in the codes of MQTT 5.
+fn refusal(code: ConnectReturnCode) -> BrokerReason {
+    BrokerReason(match code {
+        ConnectReturnCode::Success => 0x00,
+        ConnectReturnCode::RefusedProtocolVersion => 0x84,
+        ConnectReturnCode::BadClientId => 0x85,
+        ConnectReturnCode::ServiceUnavailable => 0x88,
+        ConnectReturnCode::BadUserNamePassword => 0x86,
+        ConnectReturnCode::NotAuthorized => 0x87,
+    })
+}
+
+fn qos(level: Qos) -> QoS {
+    match level {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}
+
+fn level_of(qos: QoS) -> Qos {
+    match qos {
+        QoS::AtMostOnce => Qos::AtMostOnce,
+        QoS::AtLeastOnce => Qos::AtLeastOnce,
+        QoS::ExactlyOnce => Qos::ExactlyOnce,
+    }
+}

@@ -1,0 +1,321 @@
+//! MQTT 5.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumqttc_v5::mqttbytes::v5::{
+    ConnAck, ConnectReturnCode, DisconnectProperties, DisconnectReasonCode, Packet, PubAck, PubRec, SubAck,
+    SubscribeProperties, SubscribeReasonCode,
+};
+use rumqttc_v5::mqttbytes::{self, QoS};
+use rumqttc_v5::{
+    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, ManualAck, MqttOptions, NetworkOptions, Outgoing,
+    PublishNotice, PublishNoticeError, PublishOptions, PublishResult, StateError, SubscribeNotice, TlsConfiguration,
+    Transport, default_socket_connect,
+};
+use rustls::ClientConfig;
+use secrecy::ExposeSecret as _;
+use tracing::warn;
+
+use super::client::{self, Answer, Answering, Client, Incoming, Purpose, Signal, Source};
+use super::failure::Failure;
+use super::settings::BrokerSettings;
+use crate::core::topics::TopicFilter;
+use crate::core::{BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId};
+use crate::wire::Qos;
+
+/// How long the broker keeps the session without a connection. A gateway that is away longer begins anew.
+const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
+
+/// Octets of the largest packet that the broker may send: far more than MQTT-SN can carry, little enough to hold.
+const LARGEST_INCOMING: u32 = 1 << 20;
+
+/// Requests that the library takes up before it writes, so that one write carries many.
+const REQUEST_BATCH: usize = 128;
+
+pub(super) fn open(
+    settings: &BrokerSettings,
+    tls: Option<Arc<ClientConfig>>,
+    purpose: Purpose,
+) -> (impl Client + use<>, impl Source + use<>) {
+    // Unbounded: the driver hands over only as much as may be under way.
+    let (client, eventloop) = AsyncClient::builder(options(settings, tls, purpose)).unbounded().build();
+    (V5Client(client), V5Source { eventloop: Box::new(eventloop), in_flight: settings.in_flight })
+}
+
+struct V5Client(AsyncClient);
+
+struct V5Source {
+    eventloop: Box<EventLoop>,
+    in_flight: u16,
+}
+
+fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: Purpose) -> MqttOptions {
+    let url = &settings.url;
+    let mut options = MqttOptions::new(settings.client_id.clone(), Broker::tcp(url.host.clone(), url.port));
+    if let Some(tls) = tls {
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+    }
+    if url.is_ipv6() {
+        // The library would put the port behind the address without brackets.
+        let address = url.authority();
+        options.set_socket_connector(move |_, network| default_socket_connect(address.clone(), network));
+    }
+    match (settings.username(), settings.password()) {
+        (Some(name), Some(word)) => {
+            options.set_credentials(name, word.expose_secret().to_owned());
+        }
+        (Some(name), None) => {
+            options.set_username(name);
+        }
+        (None, _) => {}
+    }
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options
+        .set_network_options(network)
+        .set_keep_alive(settings.keep_alive_seconds())
+        .set_connect_timeout(client::CONNECT_TIMEOUT)
+        .set_clean_start(true)
+        .set_session_expiry_interval(match purpose {
+            Purpose::Session => u32::try_from(SESSION_EXPIRY.as_secs()).ok(),
+            Purpose::Probe => None,
+        })
+        .set_receive_maximum(Some(settings.in_flight))
+        .set_max_packet_size(Some(LARGEST_INCOMING))
+        .set_outgoing_inflight_upper_limit(settings.in_flight)
+        .set_max_request_batch(REQUEST_BATCH)
+        .set_ack_mode(AckMode::Manual);
+    options
+}
+
+impl Client for V5Client {
+    fn publish(&self, slot: usize, message: &Message) -> Answering {
+        let options = PublishOptions::new(qos(message.qos)).retain(message.retain);
+        let notice = self.0.try_publish_tracked(message.topic.as_str(), message.payload.clone(), options);
+        Box::pin(async move { Answer::Publish(slot, published(notice.ok()).await) })
+    }
+
+    fn subscribe(&self, slot: usize, filter: &TopicFilter, level: Qos, id: Option<SubscriptionId>) -> Answering {
+        let properties =
+            SubscribeProperties { id: id.and_then(|id| usize::try_from(id.0).ok()), user_properties: Vec::new() };
+        let notice = self.0.try_subscribe_with_properties_tracked(filter.as_str(), qos(level), properties);
+        Box::pin(async move { Answer::Subscribe(slot, subscribed(notice.ok()).await) })
+    }
+
+    fn unsubscribe(&self, slot: usize, filter: &TopicFilter) -> Answering {
+        let notice = self.0.try_unsubscribe_tracked(filter.as_str());
+        Box::pin(async move {
+            if let Ok(notice) = notice {
+                let _nobody_waits = notice.wait_async().await;
+            }
+            Answer::Unsubscribe(slot)
+        })
+    }
+
+    fn acknowledge(&self, level: Qos, packet: u16) {
+        let ack = match level {
+            Qos::AtMostOnce => return,
+            Qos::AtLeastOnce => ManualAck::PubAck(PubAck::new(packet, None)),
+            Qos::ExactlyOnce => ManualAck::PubRec(PubRec::new(packet, None)),
+        };
+        // Fails only when the event loop has ended, and then there is nobody to tell.
+        let _ended = self.0.try_manual_ack(ack);
+    }
+
+    fn disconnect(&self) {
+        // The session ends with the connection: the next process could not use it.
+        let properties = DisconnectProperties {
+            session_expiry_interval: Some(0),
+            reason_string: None,
+            user_properties: Vec::new(),
+            server_reference: None,
+        };
+        let _ended = self.0.try_disconnect_with_properties_timeout(
+            DisconnectReasonCode::NormalDisconnection,
+            properties,
+            client::DISCONNECT_TIMEOUT,
+        );
+    }
+}
+
+/// Waits for a publish. Without a notice the library did not take it: its topic is no topic for the library.
+async fn published(notice: Option<PublishNotice>) -> PublishOutcome {
+    let Some(notice) = notice else { return PublishOutcome::Refused(BrokerReason(0x90)) };
+    let code = match notice.wait_async().await {
+        Ok(PublishResult::Qos0Flushed) => 0,
+        Ok(PublishResult::Qos1(puback)) => puback.reason as u8,
+        Ok(PublishResult::Qos2PubRecRejected(pubrec)) => pubrec.reason as u8,
+        // Its one failure, "packet identifier not found", answers a repeated PUBREL: the exchange was complete.
+        Ok(PublishResult::Qos2Completed(_)) => 0,
+        Err(PublishNoticeError::RetainNotSupported) => 0x9A,
+        Err(_) => return PublishOutcome::Lost,
+    };
+    if code < 0x80 { PublishOutcome::Accepted } else { PublishOutcome::Refused(BrokerReason(code)) }
+}
+
+async fn subscribed(notice: Option<SubscribeNotice>) -> SubscribeOutcome {
+    let Some(notice) = notice else { return SubscribeOutcome::Refused(BrokerReason(0x8F)) };
+    match notice.wait_async().await {
+        Ok(SubAck { return_codes, .. }) => return_codes.first().map_or(SubscribeOutcome::Lost, granted),
+        Err(_) => SubscribeOutcome::Lost,
+    }
+}
+
+/// MQTT 5 §3.9.3.
+fn granted(code: &SubscribeReasonCode) -> SubscribeOutcome {
+    SubscribeOutcome::Refused(BrokerReason(match code {
+        SubscribeReasonCode::Success(level) => return SubscribeOutcome::Granted(level_of(*level)),
+        SubscribeReasonCode::Failure | SubscribeReasonCode::Unspecified => 0x80,
+        SubscribeReasonCode::ImplementationSpecific => 0x83,
+        SubscribeReasonCode::NotAuthorized => 0x87,
+        SubscribeReasonCode::TopicFilterInvalid => 0x8F,
+        SubscribeReasonCode::PkidInUse => 0x91,
+        SubscribeReasonCode::QuotaExceeded => 0x97,
+        SubscribeReasonCode::SharedSubscriptionsNotSupported => 0x9E,
+        SubscribeReasonCode::SubscriptionIdNotSupported => 0xA1,
+        SubscribeReasonCode::WildcardSubscriptionsNotSupported => 0xA2,
+    }))
+}
+
+impl Source for V5Source {
+    async fn next(&mut self) -> Option<Signal> {
+        match self.eventloop.poll().await {
+            Ok(Event::Incoming(packet)) => self.incoming(packet),
+            Ok(Event::Outgoing(Outgoing::PubRec(packet))) => Some(Signal::Settled { packet }),
+            Ok(Event::Outgoing(_) | Event::Auth(_)) => None,
+            Err(ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout) => Some(Signal::Closed),
+            Err(error) => {
+                if matches!(error, ConnectionError::MqttState(StateError::OutgoingPacketTooLarge { .. })) {
+                    // The broker now takes less than when the message was handed over. Repeating it would fail for
+                    // ever; forgotten here it comes back to the driver, which refuses it.
+                    self.eventloop.reset_session_state();
+                }
+                Some(Signal::Failed(failure(error)))
+            }
+        }
+    }
+}
+
+impl V5Source {
+    fn incoming(&mut self, packet: Packet) -> Option<Signal> {
+        match packet {
+            Packet::ConnAck(connack) => {
+                // From now on there is a session to resume.
+                self.eventloop.options.set_clean_start(false);
+                Some(self.up(&connack))
+            }
+            Packet::Publish(publish) => {
+                let (packet, level) = (publish.pkid, level_of(publish.qos));
+                let ids = publish.properties.map(|properties| properties.subscription_identifiers).unwrap_or_default();
+                let subscriptions = ids.into_iter().filter_map(|id| u32::try_from(id).ok().map(SubscriptionId));
+                match client::incoming(publish.topic, publish.payload, level, publish.retain) {
+                    Ok(message) => Some(Signal::Message(Incoming {
+                        packet,
+                        duplicate: publish.dup,
+                        message,
+                        subscriptions: subscriptions.collect(),
+                    })),
+                    Err(error) => {
+                        warn!("the broker sent a message whose topic cannot be used: {error}");
+                        Some(Signal::Unusable { packet, qos: level })
+                    }
+                }
+            }
+            Packet::PubRel(pubrel) => Some(Signal::Settled { packet: pubrel.pkid }),
+            Packet::Auth(_)
+            | Packet::Connect(..)
+            | Packet::Disconnect(_)
+            | Packet::PingReq
+            | Packet::PingResp
+            | Packet::PubAck(_)
+            | Packet::PubComp(_)
+            | Packet::PubRec(_)
+            | Packet::SubAck(_)
+            | Packet::Subscribe(_)
+            | Packet::UnsubAck(_)
+            | Packet::Unsubscribe(_) => None,
+        }
+    }
+
+    /// MQTT 5 §3.2.2.3: what is not said is allowed.
+    fn up(&self, connack: &ConnAck) -> Signal {
+        let properties = connack.properties.as_ref();
+        let allowed = |flag: Option<u8>| flag.is_none_or(|flag| flag == 1);
+        let offer = BrokerOffer {
+            max_qos: match properties.and_then(|properties| properties.max_qos) {
+                Some(0) => Qos::AtMostOnce,
+                Some(1) => Qos::AtLeastOnce,
+                Some(_) | None => Qos::ExactlyOnce,
+            },
+            retain: allowed(properties.and_then(|properties| properties.retain_available)),
+            subscription_ids: allowed(properties.and_then(|properties| properties.subscription_identifiers_available)),
+            max_packet: properties.and_then(|properties| properties.max_packet_size),
+        };
+        let window = properties.and_then(|properties| properties.receive_max).unwrap_or(u16::MAX).min(self.in_flight);
+        Signal::Up { session_present: connack.session_present, offer, window }
+    }
+}
+
+fn failure(error: ConnectionError) -> Failure {
+    match error {
+        ConnectionError::Io(error) => Failure::Io(error),
+        ConnectionError::Tls(error) => Failure::Tls(error),
+        ConnectionError::Timeout(_) => Failure::TimedOut,
+        ConnectionError::ConnectionRefused(code) => Failure::Refused(refusal(code)),
+        ConnectionError::MqttState(error) => match error {
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => Failure::Io(error),
+            StateError::ConnectionAborted => Failure::Closed,
+            StateError::AwaitPingResp => Failure::Silent,
+            StateError::ServerDisconnect { reason_code, reason_string } => {
+                Failure::Disconnected { reason: BrokerReason(reason_code as u8), text: reason_string }
+            }
+            other => Failure::Garbage(other.to_string()),
+        },
+        other => Failure::Garbage(other.to_string()),
+    }
+}
+
+/// MQTT 5 §3.2.2.2.
+fn refusal(code: ConnectReturnCode) -> BrokerReason {
+    BrokerReason(match code {
+        ConnectReturnCode::Success => 0x00,
+        ConnectReturnCode::UnspecifiedError => 0x80,
+        ConnectReturnCode::MalformedPacket => 0x81,
+        ConnectReturnCode::ProtocolError => 0x82,
+        ConnectReturnCode::ImplementationSpecificError => 0x83,
+        ConnectReturnCode::RefusedProtocolVersion | ConnectReturnCode::UnsupportedProtocolVersion => 0x84,
+        ConnectReturnCode::BadClientId | ConnectReturnCode::ClientIdentifierNotValid => 0x85,
+        ConnectReturnCode::BadUserNamePassword => 0x86,
+        ConnectReturnCode::NotAuthorized => 0x87,
+        ConnectReturnCode::ServiceUnavailable | ConnectReturnCode::ServerUnavailable => 0x88,
+        ConnectReturnCode::ServerBusy => 0x89,
+        ConnectReturnCode::Banned => 0x8A,
+        ConnectReturnCode::BadAuthenticationMethod => 0x8C,
+        ConnectReturnCode::TopicNameInvalid => 0x90,
+        ConnectReturnCode::PacketTooLarge => 0x95,
+        ConnectReturnCode::QuotaExceeded => 0x97,
+        ConnectReturnCode::PayloadFormatInvalid => 0x99,
+        ConnectReturnCode::RetainNotSupported => 0x9A,
+        ConnectReturnCode::QoSNotSupported => 0x9B,
+        ConnectReturnCode::UseAnotherServer => 0x9C,
+        ConnectReturnCode::ServerMoved => 0x9D,
+        ConnectReturnCode::ConnectionRateExceeded => 0x9F,
+    })
+}
+
+fn qos(level: Qos) -> QoS {
+    match level {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}
+
+fn level_of(qos: QoS) -> Qos {
+    match qos {
+        QoS::AtMostOnce => Qos::AtMostOnce,
+        QoS::AtLeastOnce => Qos::AtLeastOnce,
+        QoS::ExactlyOnce => Qos::ExactlyOnce,
+    }
+}

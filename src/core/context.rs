@@ -1,0 +1,51 @@
+//! What a session may touch while it handles one input: the time, the way out, the broker's side, the settings.
+
+use super::predefined::Predefined;
+use super::route::RouteRef;
+use super::upstream::Upstream;
+use super::{Instant, LinkSettings, Notice, Output, Outputs, Peer, Settings, Stats};
+use crate::wire::Message;
+
+/// Lent to a session for one input.
+pub(super) struct Context<'a> {
+    pub(super) now: Instant,
+    pub(super) out: &'a mut Outputs,
+    pub(super) upstream: &'a mut Upstream,
+    pub(super) settings: &'a Settings,
+    pub(super) predefined: &'a Predefined,
+    pub(super) stats: &'a mut Stats,
+}
+
+impl Context<'_> {
+    /// Sends a message to where the route leads, wrapped as the client was heard.
+    ///
+    /// A message too large for MQTT-SN is not sent; callers check what comes from a broker against the link first.
+    pub(super) fn send<'m>(&mut self, route: RouteRef<'_>, message: impl Into<Message<'m>>) {
+        self.out.send(route, &message.into());
+        self.stats.frames_out += 1;
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.out.notice(notice);
+    }
+
+    pub(super) fn link(&self, peer: Peer) -> LinkSettings {
+        self.settings.links.get(&peer.link).copied().unwrap_or_default()
+    }
+}
+
+impl Outputs {
+    pub(super) fn send(&mut self, route: RouteRef<'_>, message: &Message<'_>) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(route.wrapper);
+        if message.encode(&mut self.arena).is_err() {
+            self.arena.truncate(start);
+            return;
+        }
+        self.queue.push(Output::Send { to: route.peer, frame: start..self.arena.len() });
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.queue.push(Output::Notice(notice));
+    }
+}

@@ -1,0 +1,332 @@
+//! Delivery to a client: REGISTER first where it does not know the topic's id, then PUBLISH, one message at a time
+//! and in order (MQTT-SN 1.2 §6.10).
+
+use super::Session;
+use super::outbox::{InFlight, Pace, Step};
+use super::presence::Phase;
+use crate::core::Message;
+use crate::core::context::Context;
+use crate::core::notice::{LossReason, Notice, Undeliverable};
+use crate::core::topics::{Knowledge, TopicName};
+use crate::core::upstream::Receipt;
+use crate::wire::{self, MsgId, PingResp, PubRel, Publish, QosField, Register, TopicId, TopicRef};
+
+/// One message for one client. Its QoS is what the client gets it with.
+#[derive(Debug)]
+pub(in crate::core) struct Parcel {
+    pub(in crate::core) message: Message,
+    /// The client's part in the broker's delivery, until settled.
+    pub(in crate::core) receipt: Option<Receipt>,
+    /// The message id it has been sent with; a further attempt is marked DUP and has the same id.
+    pub(super) sent_as: Option<MsgId>,
+    pub(super) healing: Healing,
+}
+
+/// A client that does not know a topic id is told the name again, once per message (MQTT-SN 1.2 §6.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Healing {
+    Untried,
+    Tried,
+}
+
+/// How a topic can be named to this client now.
+enum Address {
+    Known(TopicRef),
+    /// The client has to be told what the id stands for.
+    Unregistered(TopicId),
+    /// The client has refused the topic.
+    Refused,
+    /// The client's table of topics is full.
+    NoRoom,
+}
+
+impl Parcel {
+    pub(in crate::core) fn new(message: Message, receipt: Option<Receipt>) -> Self {
+        Self { message, receipt, sent_as: None, healing: Healing::Untried }
+    }
+}
+
+impl Session {
+    /// Queues a message for the client, and sends it if it is the client's turn.
+    pub(in crate::core) fn deliver(&mut self, cx: &mut Context<'_>, mut parcel: Parcel) {
+        let is_away = matches!(self.phase, Phase::Away { .. } | Phase::Over);
+        if is_away && !parcel.is_acknowledged() {
+            // As a broker does for a persistent session without a connection.
+            self.settle(cx, &mut parcel);
+            return;
+        }
+        if !self.phase.listens() {
+            // It may be hours before the client takes it; the broker's window is not held for so long.
+            self.settle(cx, &mut parcel);
+        }
+        let limits = &cx.settings.limits;
+        let overflow = self.outbox.push(parcel, limits.queued_messages_per_client, limits.queued_bytes_per_client);
+        if overflow.is_news {
+            cx.notice(Notice::QueueOverflow { client_id: self.client_id.clone() });
+        }
+        for mut oldest in overflow.dropped {
+            cx.stats.queue_overflows += 1;
+            self.settle(cx, &mut oldest);
+        }
+        self.pump(cx);
+    }
+
+    /// Sends as much as may be sent now; a client that was awake and has got everything goes back to sleep.
+    pub(super) fn pump(&mut self, cx: &mut Context<'_>) {
+        while self.phase.listens() && self.outbox.in_flight.is_none() && !self.subscriptions.is_pending() {
+            match self.outbox.pop() {
+                Some(parcel) => self.begin_delivery(cx, parcel),
+                None => {
+                    if matches!(self.phase, Phase::Awake(_)) {
+                        self.answer(cx, PingResp);
+                        self.phase.sleep(cx.now, None);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Goes on after a pause: what is in flight is sent again, or the next message begins.
+    pub(super) fn resume_delivery(&mut self, cx: &mut Context<'_>) {
+        match &mut self.outbox.in_flight {
+            Some(in_flight) => {
+                in_flight.since = cx.now;
+                in_flight.resends = 0;
+                in_flight.pace = Pace::Usual;
+                self.transmit(cx, Attempt::Again);
+            }
+            None => self.pump(cx),
+        }
+    }
+
+    /// The message in flight has not been answered in time.
+    pub(super) fn on_outbox_due(&mut self, cx: &mut Context<'_>) {
+        let n_retry = cx.settings.timers.n_retry;
+        let Some(in_flight) = &mut self.outbox.in_flight else { return };
+        if in_flight.due.is_none_or(|due| due > cx.now) {
+            return;
+        }
+        if in_flight.resends < n_retry {
+            in_flight.resends += 1;
+            cx.stats.retransmitted += 1;
+            self.transmit(cx, Attempt::Again);
+            return;
+        }
+        let since = in_flight.since;
+        match &self.phase {
+            Phase::Awake(_) => {
+                // Not lost: a sleeper's radio may be off again. The next PINGREQ goes on (digest §13.4).
+                self.phase.sleep(cx.now, None);
+                self.outbox.pause();
+                self.settle_queued(cx);
+            }
+            // Real firmware acknowledges with wrong ids, or not at all, and is alive all the same.
+            Phase::Active(presence) if presence.heard > since => self.give_up(cx),
+            Phase::Active(_) => self.lose(cx, LossReason::NoAnswer),
+            Phase::Handshake(_) | Phase::Asleep(_) | Phase::Away { .. } | Phase::Over => self.outbox.pause(),
+        }
+    }
+
+    /// Takes the message in flight as delivered and goes on to the next.
+    pub(super) fn complete(&mut self, cx: &mut Context<'_>) {
+        cx.stats.delivered += 1;
+        self.end_in_flight(cx);
+    }
+
+    /// Drops the message in flight for good and goes on to the next.
+    pub(super) fn drop_in_flight(&mut self, cx: &mut Context<'_>, why: Undeliverable) {
+        cx.stats.undeliverable += 1;
+        if let Some(in_flight) = &self.outbox.in_flight {
+            let topic = in_flight.parcel.message.topic.clone();
+            cx.notice(Notice::Undeliverable { client_id: self.client_id.clone(), topic, why });
+        }
+        self.end_in_flight(cx);
+    }
+
+    /// Tells the client the name of the topic in flight again, because it does not know its id.
+    pub(super) fn register_again(&mut self, cx: &mut Context<'_>, topic_id: TopicId) {
+        self.registry.set_knowledge(topic_id, Knowledge::Unconfirmed);
+        let msg_id = self.outbox.next_msg_id();
+        if let Some(in_flight) = &mut self.outbox.in_flight {
+            in_flight.parcel.healing = Healing::Tried;
+            in_flight.proceed(Step::Register { topic_id, msg_id }, cx.now);
+            self.transmit(cx, Attempt::First);
+        }
+    }
+
+    /// The client knows the topic's id now: publish what waited for it.
+    pub(super) fn publish_registered(&mut self, cx: &mut Context<'_>, topic_id: TopicId) {
+        let Some(in_flight) = self.outbox.in_flight.take() else { return };
+        self.publish(cx, in_flight, TopicRef::Normal(topic_id));
+    }
+
+    /// Tells the client the name of a topic that it did not know, and then the message that it could not place.
+    pub(super) fn deliver_again(&mut self, cx: &mut Context<'_>, topic_id: TopicId, mut parcel: Parcel) {
+        self.registry.set_knowledge(topic_id, Knowledge::Unconfirmed);
+        parcel.healing = Healing::Tried;
+        self.outbox.push_front(parcel);
+        self.pump(cx);
+    }
+
+    /// Goes on with the step in flight if the client listens; otherwise when it wakes.
+    pub(super) fn continue_in_flight(&mut self, cx: &mut Context<'_>) {
+        if self.phase.listens() {
+            self.transmit(cx, Attempt::First);
+        } else {
+            self.outbox.pause();
+        }
+    }
+
+    /// Ends the broker's wait for everything that waits here: it may take hours.
+    pub(super) fn settle_queued(&mut self, cx: &mut Context<'_>) {
+        for receipt in self.outbox.take_receipts() {
+            cx.upstream.settle(cx.out, receipt);
+        }
+    }
+
+    fn begin_delivery(&mut self, cx: &mut Context<'_>, parcel: Parcel) {
+        let address = self.address(cx, &parcel.message.topic);
+        let in_flight = InFlight::new(parcel, Step::Release, cx.now);
+        if !self.fits(cx, &in_flight.parcel, &address) {
+            cx.stats.too_large += 1;
+            self.outbox.in_flight = Some(in_flight);
+            return self.drop_in_flight(cx, Undeliverable::TooLarge);
+        }
+        match address {
+            Address::Known(topic) => self.publish(cx, in_flight, topic),
+            Address::Unregistered(topic_id) => {
+                let msg_id = self.outbox.next_msg_id();
+                self.outbox.in_flight = Some(InFlight { step: Step::Register { topic_id, msg_id }, ..in_flight });
+                self.transmit(cx, Attempt::First);
+            }
+            Address::Refused => {
+                self.outbox.in_flight = Some(in_flight);
+                self.drop_in_flight(cx, Undeliverable::TopicRefused);
+            }
+            Address::NoRoom => {
+                self.outbox.in_flight = Some(in_flight);
+                self.drop_in_flight(cx, Undeliverable::TooManyTopics);
+            }
+        }
+    }
+
+    /// Sends the PUBLISH; at QoS 0 that is the end of it.
+    fn publish(&mut self, cx: &mut Context<'_>, mut in_flight: InFlight, topic: TopicRef) {
+        if in_flight.parcel.is_acknowledged() {
+            let attempt = match in_flight.parcel.sent_as {
+                Some(_) => Attempt::Again,
+                None => Attempt::First,
+            };
+            in_flight.parcel.sent_as.get_or_insert_with(|| self.outbox.next_msg_id());
+            in_flight.proceed(Step::Publish { topic }, cx.now);
+            self.outbox.in_flight = Some(in_flight);
+            self.transmit(cx, attempt);
+        } else {
+            let message = &in_flight.parcel.message;
+            self.answer(cx, publish_message(message, topic, MsgId::NONE, Attempt::First));
+            cx.stats.delivered += 1;
+            let mut parcel = in_flight.parcel;
+            self.settle(cx, &mut parcel);
+            // If the client does not know the id, it says so and gets the message once more.
+            self.outbox.last_unacknowledged = match (topic, parcel.healing) {
+                (TopicRef::Normal(id), Healing::Untried) => Some((id, parcel)),
+                (_, Healing::Untried | Healing::Tried) => None,
+            };
+        }
+    }
+
+    /// Sends the step in flight and sets its timer.
+    fn transmit(&mut self, cx: &mut Context<'_>, attempt: Attempt) {
+        let due = cx.now + cx.settings.timers.t_retry;
+        let Some(in_flight) = &mut self.outbox.in_flight else { return };
+        in_flight.due = Some(due);
+        let Some(presence) = self.phase.presence() else { return };
+        let route = presence.route.as_ref();
+        let message = &in_flight.parcel.message;
+        let published_as = in_flight.parcel.sent_as.unwrap_or(MsgId::NONE);
+        match in_flight.step {
+            Step::Register { topic_id, msg_id } => {
+                cx.send(route, Register { topic_id, msg_id, topic_name: message.topic.as_str().as_bytes() });
+            }
+            Step::Publish { topic } => cx.send(route, publish_message(message, topic, published_as, attempt)),
+            Step::Release => cx.send(route, PubRel { msg_id: published_as }),
+        }
+    }
+
+    /// Chooses how to name a topic to this client (MQTT-SN digest §11).
+    fn address(&mut self, cx: &mut Context<'_>, topic: &TopicName) -> Address {
+        if let Some(id) = self.subscriptions.predefined_id(topic) {
+            return Address::Known(TopicRef::Predefined(id));
+        }
+        if let Some(id) = self.registry.id(topic.as_str()) {
+            return match self.registry.knowledge(id) {
+                Some(Knowledge::Confirmed) => Address::Known(TopicRef::Normal(id)),
+                Some(Knowledge::Refused) => Address::Refused,
+                Some(Knowledge::Unconfirmed) | None => Address::Unregistered(id),
+            };
+        }
+        if let Some(id) = cx.predefined.id(topic) {
+            return Address::Known(TopicRef::Predefined(id));
+        }
+        if let Some(octets) = topic.as_short() {
+            return Address::Known(TopicRef::Short(octets));
+        }
+        match self.allocate_id(cx, topic) {
+            Some(id) => Address::Unregistered(id),
+            None => Address::NoRoom,
+        }
+    }
+
+    /// Whether every message that this delivery needs fits into a frame of the client's link (MQTT-SN 1.2 §6.10).
+    fn fits(&self, cx: &Context<'_>, parcel: &Parcel, address: &Address) -> bool {
+        let Some(route) = self.route() else { return false };
+        let room = cx.link(route.peer()).max_frame.saturating_sub(route.wrapper().len());
+        let topic_id = TopicId::NONE;
+        let publish = publish_message(&parcel.message, TopicRef::Normal(topic_id), MsgId::NONE, Attempt::First);
+        let register = || {
+            let topic_name = parcel.message.topic.as_str().as_bytes();
+            wire::Message::from(Register { topic_id, msg_id: MsgId::NONE, topic_name })
+        };
+        wire::Message::from(publish).encoded_len() <= room
+            && (!matches!(address, Address::Unregistered(_)) || register().encoded_len() <= room)
+    }
+
+    /// The client is alive and does not answer this: what it cannot take must not hold up the rest.
+    fn give_up(&mut self, cx: &mut Context<'_>) {
+        if let Some(InFlight { step: Step::Register { topic_id, .. }, .. }) = self.outbox.in_flight {
+            self.registry.set_knowledge(topic_id, Knowledge::Refused);
+        }
+        self.drop_in_flight(cx, Undeliverable::NoAnswer);
+    }
+
+    fn end_in_flight(&mut self, cx: &mut Context<'_>) {
+        if let Some(mut in_flight) = self.outbox.in_flight.take() {
+            self.settle(cx, &mut in_flight.parcel);
+        }
+    }
+
+    fn settle(&self, cx: &mut Context<'_>, parcel: &mut Parcel) {
+        if let Some(receipt) = parcel.receipt.take() {
+            cx.upstream.settle(cx.out, receipt);
+        }
+    }
+}
+
+/// Whether a PUBLISH goes out for the first time or is marked DUP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    First,
+    Again,
+}
+
+fn publish_message(message: &Message, topic: TopicRef, msg_id: MsgId, attempt: Attempt) -> Publish<'_> {
+    Publish {
+        dup: attempt == Attempt::Again,
+        qos: QosField::Level(message.qos),
+        retain: message.retain,
+        topic,
+        msg_id,
+        data: &message.payload,
+    }
+}

@@ -1,0 +1,328 @@
+//! One client's life: what its frames mean in each phase, and what it is owed.
+
+mod acks;
+mod admit;
+mod deliver;
+mod outbox;
+mod presence;
+mod publish;
+mod register;
+mod subscribe;
+mod will;
+
+use std::time::Duration;
+
+use bytestring::ByteString;
+
+use super::context::Context;
+use super::notice::{LossReason, Notice};
+use super::route::Route;
+use super::sessions::SessionKey;
+use super::topics::Registry;
+use super::{Instant, Timers};
+use crate::wire::{ConnAck, Connect, Disconnect, Message, PingReq, PingResp, ReturnCode};
+
+pub(super) use admit::{admit, admit_one_more, expects_session, return_code};
+pub(super) use deliver::Parcel;
+use outbox::Outbox;
+use presence::{Handshake, Phase, Presence, WillStep};
+use publish::Uplink;
+pub(super) use publish::{Rejection, resolve};
+use subscribe::Subscriptions;
+use will::Will;
+
+/// A client's session, connected or not.
+#[derive(Debug)]
+pub(super) struct Session {
+    key: SessionKey,
+    client_id: ByteString,
+    persistence: Persistence,
+    phase: Phase,
+    registry: Registry,
+    subscriptions: Subscriptions,
+    uplink: Uplink,
+    outbox: Outbox,
+    will: Option<Will>,
+    /// A route that the session has left and that still leads to it in the table.
+    freed: Option<Route>,
+}
+
+/// Whether the session outlives the connection: the CleanSession flag of the last CONNECT (MQTT-SN 1.2 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    Clean,
+    Persistent,
+}
+
+impl Session {
+    pub(super) fn new(key: SessionKey, client_id: ByteString) -> Self {
+        Self {
+            key,
+            client_id,
+            persistence: Persistence::Clean,
+            phase: Phase::Over,
+            registry: Registry::default(),
+            subscriptions: Subscriptions::default(),
+            uplink: Uplink::default(),
+            outbox: Outbox::default(),
+            will: None,
+            freed: None,
+        }
+    }
+
+    pub(super) fn client_id(&self) -> &ByteString {
+        &self.client_id
+    }
+
+    /// Returns where the client is reached, unless it is away.
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.phase.presence().map(|presence| &presence.route)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    pub(super) fn is_asleep(&self) -> bool {
+        matches!(self.phase, Phase::Asleep(_))
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// A message that needs no session has come from the client: a sign of life all the same.
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.phase.hear(now);
+    }
+
+    /// Takes the route that must no longer lead here, if there is one.
+    pub(super) fn take_freed(&mut self) -> Option<Route> {
+        self.freed.take()
+    }
+
+    /// Returns when [`Session::on_deadline`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let silence = match &self.phase {
+            Phase::Active(presence) | Phase::Asleep(presence) => presence.lost_at(),
+            Phase::Handshake(handshake) => Some(handshake.due),
+            // Supervised by the retries of what is being sent to it.
+            Phase::Awake(_) => None,
+            Phase::Away { expires } => Some(*expires),
+            Phase::Over => None,
+        };
+        [silence, self.outbox.due()].into_iter().flatten().min()
+    }
+
+    /// The client asks to connect on `route`; its CONNECT has been found good (MQTT-SN 1.2 §6.2, §6.3).
+    pub(super) fn on_connect(&mut self, cx: &mut Context<'_>, route: Route, connect: &Connect<'_>) {
+        if connect.clean_session {
+            self.forget_everything(cx);
+            self.will = None;
+            self.persistence = Persistence::Clean;
+        } else {
+            self.persistence = Persistence::Persistent;
+            self.registry.forget_confirmations();
+            self.outbox.suspend();
+        }
+        if !connect.will {
+            return self.establish(cx, route, connect.duration);
+        }
+        self.phase = Phase::Handshake(Handshake {
+            presence: Presence { route, heard: cx.now, silence: None },
+            keep_alive: connect.duration,
+            step: WillStep::Topic,
+            due: cx.now,
+            resends: 0,
+        });
+        self.prompt_for_will(cx);
+    }
+
+    /// Makes the client active, says so, and sends what has waited for it.
+    fn establish(&mut self, cx: &mut Context<'_>, route: Route, keep_alive: u16) {
+        cx.notice(Notice::ClientConnected {
+            client_id: self.client_id.clone(),
+            peer: route.peer(),
+            keep_alive,
+            clean_session: self.persistence == Persistence::Clean,
+        });
+        let silence = keep_alive_limit(keep_alive, &cx.settings.timers);
+        self.phase = Phase::Active(Presence { route, heard: cx.now, silence });
+        self.answer(cx, ConnAck { return_code: ReturnCode::Accepted });
+        self.resume_delivery(cx);
+    }
+
+    /// Handles a message on the session's own route, in any phase with a route (MQTT-SN digest §18).
+    pub(super) fn on_message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) {
+        self.phase.hear(cx.now);
+        if matches!(self.phase, Phase::Handshake(_)) {
+            return self.on_handshake_message(cx, message);
+        }
+        self.outbox.release_hold(cx.now);
+        match message {
+            Message::Register(register) => self.on_register(cx, register),
+            Message::Publish(publish) => self.on_publish(cx, publish),
+            Message::PubRel(pub_rel) => self.on_pub_rel(cx, *pub_rel),
+            Message::Subscribe(subscribe) => self.on_subscribe(cx, subscribe),
+            Message::Unsubscribe(unsubscribe) => self.on_unsubscribe(cx, unsubscribe),
+            Message::RegAck(ack) => self.on_reg_ack(cx, *ack),
+            Message::PubAck(ack) => self.on_pub_ack(cx, *ack),
+            Message::PubRec(ack) => self.on_pub_rec(cx, *ack),
+            Message::PubComp(ack) => self.on_pub_comp(cx, *ack),
+            Message::PingReq(ping) => self.on_ping_req(cx, ping),
+            Message::Disconnect(Disconnect { duration: None | Some(0) }) => self.on_disconnect(cx),
+            Message::Disconnect(Disconnect { duration: Some(seconds) }) => self.on_sleep(cx, *seconds),
+            Message::WillTopicUpd(update) => self.on_will_topic_upd(cx, update),
+            Message::WillMsgUpd(update) => self.on_will_msg_upd(cx, update),
+            Message::PingResp(_) => {}
+            // CONNECT and discovery are the gateway's; the rest only gateways send, or answers what was not asked.
+            Message::Connect(_)
+            | Message::SearchGw(_)
+            | Message::Advertise(_)
+            | Message::GwInfo(_)
+            | Message::ConnAck(_)
+            | Message::WillTopicReq(_)
+            | Message::WillTopic(_)
+            | Message::WillMsgReq(_)
+            | Message::WillMsg(_)
+            | Message::SubAck(_)
+            | Message::UnsubAck(_)
+            | Message::WillTopicResp(_)
+            | Message::WillMsgResp(_) => {}
+        }
+        self.pump(cx);
+    }
+
+    /// Until the will is told only it counts, and the wish to end (MQTT-SN digest §7.4).
+    fn on_handshake_message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) {
+        if let Message::WillTopic(topic) = message {
+            self.on_will_topic(cx, topic);
+        } else if let Message::WillMsg(will) = message {
+            self.on_will_msg(cx, will);
+        } else if let Message::Disconnect(_) = message {
+            self.abort_handshake(cx);
+        }
+    }
+
+    /// The moment of [`Session::next_deadline`] has come.
+    pub(super) fn on_deadline(&mut self, cx: &mut Context<'_>) {
+        match &self.phase {
+            Phase::Active(presence) if presence.is_lost(cx.now) => self.lose(cx, LossReason::KeepAlive),
+            Phase::Asleep(presence) if presence.is_lost(cx.now) => self.lose(cx, LossReason::Sleep),
+            Phase::Away { expires } if *expires <= cx.now => {
+                cx.notice(Notice::SessionExpired { client_id: self.client_id.clone() });
+                self.end(cx);
+            }
+            Phase::Handshake(_) => self.on_handshake_due(cx),
+            Phase::Active(_) | Phase::Asleep(_) | Phase::Awake(_) | Phase::Away { .. } => self.on_outbox_due(cx),
+            Phase::Over => {}
+        }
+        self.pump(cx);
+    }
+
+    /// The client is gone without a word: a persistent session is kept, a clean one ends (MQTT-SN 1.2 §6.14).
+    pub(super) fn lose(&mut self, cx: &mut Context<'_>, reason: LossReason) {
+        cx.notice(Notice::ClientLost { client_id: self.client_id.clone(), reason });
+        // Tells a client that is merely slow to connect again.
+        self.answer(cx, Disconnect { duration: None });
+        self.publish_will(cx);
+        self.depart(cx);
+    }
+
+    /// Another client speaks from this session's address now: this one left without a word.
+    pub(super) fn detach(&mut self, cx: &mut Context<'_>) {
+        if !matches!(self.phase, Phase::Handshake(_)) {
+            self.publish_will(cx);
+        }
+        self.depart(cx);
+    }
+
+    /// The client has been heard elsewhere while asleep: answers go there from now on (MQTT-SN digest §13.5).
+    pub(super) fn move_to(&mut self, route: Route) {
+        if let Some(presence) = self.phase.presence_mut() {
+            self.freed = Some(std::mem::replace(&mut presence.route, route));
+        }
+    }
+
+    fn on_ping_req(&mut self, cx: &mut Context<'_>, ping: &PingReq<'_>) {
+        let names_another = !ping.client_id.is_empty() && ping.client_id != self.client_id.as_bytes();
+        match &self.phase {
+            Phase::Active(_) if names_another => {}
+            Phase::Active(_) => self.answer(cx, PingResp),
+            Phase::Asleep(_) | Phase::Awake(_) => self.wake(cx),
+            Phase::Handshake(_) | Phase::Away { .. } | Phase::Over => {}
+        }
+    }
+
+    /// Begins, or after a repeated PINGREQ goes on with, the delivery to a sleeping client (MQTT-SN 1.2 §6.14).
+    pub(super) fn wake(&mut self, cx: &mut Context<'_>) {
+        self.phase.wake(cx.now);
+        self.resume_delivery(cx);
+    }
+
+    fn on_disconnect(&mut self, cx: &mut Context<'_>) {
+        self.answer(cx, Disconnect { duration: None });
+        cx.notice(Notice::ClientDisconnected { client_id: self.client_id.clone() });
+        self.depart(cx);
+    }
+
+    fn on_sleep(&mut self, cx: &mut Context<'_>, seconds: u16) {
+        let silence = tolerated(Duration::from_secs(seconds.into()), &cx.settings.timers);
+        self.phase.sleep(cx.now, Some(silence));
+        self.outbox.pause();
+        self.settle_queued(cx);
+        self.answer(cx, Disconnect { duration: None });
+        cx.notice(Notice::ClientAsleep { client_id: self.client_id.clone(), seconds });
+    }
+
+    /// Leaves the route. What a persistent session is owed waits; a clean one ends.
+    fn depart(&mut self, cx: &mut Context<'_>) {
+        match self.persistence {
+            Persistence::Persistent => {
+                let expires = cx.now + cx.settings.timers.session_expiry;
+                self.freed = self.phase.depart(expires);
+                self.outbox.suspend();
+                self.settle_queued(cx);
+            }
+            Persistence::Clean => self.end(cx),
+        }
+    }
+
+    /// Ends the session: nothing of it is left on the broker's side, and the table removes it.
+    pub(super) fn end(&mut self, cx: &mut Context<'_>) {
+        self.forget_everything(cx);
+        self.freed = self.phase.end();
+    }
+
+    fn forget_everything(&mut self, cx: &mut Context<'_>) {
+        for filter in self.subscriptions.clear() {
+            cx.upstream.unsubscribe(cx.out, self.key, &filter);
+        }
+        for token in self.uplink.clear().chain(self.subscriptions.take_pending()) {
+            cx.upstream.forget(token);
+        }
+        for receipt in self.outbox.clear() {
+            cx.upstream.settle(cx.out, receipt);
+        }
+        self.registry.clear();
+    }
+
+    /// Sends an answer to where the client is; to nobody if it is away.
+    fn answer<'m>(&self, cx: &mut Context<'_>, message: impl Into<Message<'m>>) {
+        if let Some(route) = self.route() {
+            cx.send(route.as_ref(), message);
+        }
+    }
+}
+
+/// How long a client may be silent: its keep-alive with the tolerance, or the limit for those without one.
+fn keep_alive_limit(seconds: u16, timers: &Timers) -> Option<Duration> {
+    match seconds {
+        0 => timers.idle_limit,
+        seconds => Some(tolerated(Duration::from_secs(seconds.into()), timers)),
+    }
+}
+
+fn tolerated(duration: Duration, timers: &Timers) -> Duration {
+    duration.mul_f64(timers.keep_alive_tolerance)
+}

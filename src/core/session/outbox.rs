@@ -1,0 +1,175 @@
+//! What waits for a client, and the one message that is on its way to it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::deliver::Parcel;
+use crate::core::Instant;
+use crate::core::upstream::Receipt;
+use crate::wire::{MsgId, Qos, TopicId, TopicRef};
+
+/// A queue with one message in flight: constrained clients have one buffer (MQTT-SN digest §11).
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: VecDeque<Parcel>,
+    /// Octets of topic and payload in the queue.
+    octets: usize,
+    pub(super) in_flight: Option<InFlight>,
+    last_msg_id: u16,
+    /// The last QoS 0 message under a normal id, in case the client turns out not to know the id.
+    pub(super) last_unacknowledged: Option<(TopicId, Parcel)>,
+    /// Whether the queue has overflowed since it was last empty, so that a person hears of it once.
+    overflowed: bool,
+}
+
+/// A message on its way, and the step that the client has yet to answer.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) parcel: Parcel,
+    pub(super) step: Step,
+    /// When the step is sent again; `None` while the client sleeps.
+    pub(super) due: Option<Instant>,
+    pub(super) resends: u8,
+    /// When the step was sent first.
+    pub(super) since: Instant,
+    pub(super) pace: Pace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// REGISTER is out and REGACK has to come.
+    Register { topic_id: TopicId, msg_id: MsgId },
+    /// PUBLISH at QoS 1 or 2 is out, under the parcel's message id.
+    Publish { topic: TopicRef },
+    /// PUBREL is out.
+    Release,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    Usual,
+    /// The client is busy (return code 1): wait until it says something else, or for `t_wait`.
+    Held,
+}
+
+/// What had to go because the queue was full.
+#[derive(Debug, Default)]
+pub(super) struct Overflow {
+    pub(super) dropped: Vec<Parcel>,
+    /// Whether it is the first since the queue was empty.
+    pub(super) is_news: bool,
+}
+
+impl InFlight {
+    pub(super) fn new(parcel: Parcel, step: Step, now: Instant) -> Self {
+        Self { parcel, step, due: None, resends: 0, since: now, pace: Pace::Usual }
+    }
+
+    /// Goes on to another step, which starts with a full set of resends.
+    pub(super) fn proceed(&mut self, step: Step, now: Instant) {
+        self.step = step;
+        self.resends = 0;
+        self.since = now;
+        self.pace = Pace::Usual;
+    }
+
+    /// Lets the client be for a while.
+    pub(super) fn hold(&mut self, now: Instant, t_wait: Duration) {
+        self.pace = Pace::Held;
+        self.resends = 0;
+        self.due = Some(now + t_wait);
+    }
+}
+
+impl Outbox {
+    /// When the message in flight has to be sent again.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.in_flight.as_ref()?.due
+    }
+
+    /// Adds a message. Beyond `messages` or `octets` the oldest ones go.
+    pub(super) fn push(&mut self, parcel: Parcel, messages: usize, octets: usize) -> Overflow {
+        self.octets += parcel.octets();
+        self.queue.push_back(parcel);
+        let mut overflow = Overflow::default();
+        while self.queue.len() > messages || self.octets > octets {
+            let Some(oldest) = self.pop() else { break };
+            overflow.dropped.push(oldest);
+        }
+        overflow.is_news = !overflow.dropped.is_empty() && !self.overflowed;
+        self.overflowed |= overflow.is_news;
+        overflow
+    }
+
+    pub(super) fn push_front(&mut self, parcel: Parcel) {
+        self.octets += parcel.octets();
+        self.queue.push_front(parcel);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Parcel> {
+        let parcel = self.queue.pop_front();
+        match &parcel {
+            Some(parcel) => self.octets -= parcel.octets(),
+            None => self.overflowed = false,
+        }
+        parcel
+    }
+
+    pub(super) fn next_msg_id(&mut self) -> MsgId {
+        self.last_msg_id = self.last_msg_id.checked_add(1).unwrap_or(1);
+        MsgId(self.last_msg_id)
+    }
+
+    /// The client sleeps: what is in flight stays so, and goes out again when it wakes.
+    pub(super) fn pause(&mut self) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.due = None;
+            in_flight.resends = 0;
+            in_flight.pace = Pace::Usual;
+        }
+    }
+
+    /// The client is away, and may have forgotten its topic ids when it comes back: what is in flight goes to the
+    /// head of the queue, except a QoS 2 message that the client has already taken.
+    pub(super) fn suspend(&mut self) {
+        self.pause();
+        self.last_unacknowledged = None;
+        if let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.step != Step::Release) {
+            self.push_front(in_flight.parcel);
+        }
+    }
+
+    /// Ends the claim of everything here on the broker's window. Returns the receipts.
+    pub(super) fn take_receipts(&mut self) -> Vec<Receipt> {
+        let in_flight = self.in_flight.as_mut().map(|in_flight| &mut in_flight.parcel);
+        self.queue.iter_mut().chain(in_flight).filter_map(|parcel| parcel.receipt.take()).collect()
+    }
+
+    /// Forgets everything. Returns the receipts.
+    pub(super) fn clear(&mut self) -> Vec<Receipt> {
+        let receipts = self.take_receipts();
+        *self = Self { last_msg_id: self.last_msg_id, ..Self::default() };
+        receipts
+    }
+
+    /// The client has said something: if it was held, go on at once.
+    pub(super) fn release_hold(&mut self, now: Instant) {
+        if let Some(in_flight) = &mut self.in_flight
+            && in_flight.pace == Pace::Held
+        {
+            in_flight.pace = Pace::Usual;
+            in_flight.due = Some(now);
+        }
+    }
+}
+
+impl Parcel {
+    /// Octets that count against the limit of the queue.
+    pub(super) fn octets(&self) -> usize {
+        self.message.topic.as_str().len() + self.message.payload.len()
+    }
+
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.message.qos > Qos::AtMostOnce
+    }
+}

@@ -1,0 +1,135 @@
+//! The phases of a session: where the client is, and how long it may be silent (MQTT-SN 1.2 figure 4).
+
+use std::time::Duration;
+
+use super::will::WillTarget;
+use crate::core::Instant;
+use crate::core::route::Route;
+
+/// A phase owns what is valid only in it.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Asked to connect with a will, which has to be told yet.
+    Handshake(Handshake),
+    /// Connected; silence is measured against the keep-alive.
+    Active(Presence),
+    /// Asleep; messages wait; silence is measured against the sleep duration.
+    Asleep(Presence),
+    /// Asleep, but listening until it gets PINGRESP.
+    Awake(Presence),
+    /// Disconnected or lost, with a persistent session that is kept until `expires`.
+    Away { expires: Instant },
+    /// Nothing is kept; the table removes the session.
+    Over,
+}
+
+/// A CONNECT whose will is being asked for (MQTT-SN 1.2 §6.2).
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) presence: Presence,
+    /// The Duration of the CONNECT.
+    pub(super) keep_alive: u16,
+    pub(super) step: WillStep,
+    /// When the question is asked again.
+    pub(super) due: Instant,
+    pub(super) resends: u8,
+}
+
+/// What the client has been asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum WillStep {
+    Topic,
+    Message(WillTarget),
+}
+
+/// A client that can be reached.
+#[derive(Debug)]
+pub(super) struct Presence {
+    pub(super) route: Route,
+    pub(super) heard: Instant,
+    /// Silence after which the client is lost; `None`: never.
+    pub(super) silence: Option<Duration>,
+}
+
+impl Presence {
+    pub(super) fn lost_at(&self) -> Option<Instant> {
+        self.silence.map(|silence| self.heard + silence)
+    }
+
+    pub(super) fn is_lost(&self, now: Instant) -> bool {
+        self.lost_at().is_some_and(|at| at <= now)
+    }
+}
+
+impl Phase {
+    pub(super) fn presence(&self) -> Option<&Presence> {
+        match self {
+            Self::Active(presence) | Self::Asleep(presence) | Self::Awake(presence) => Some(presence),
+            Self::Handshake(handshake) => Some(&handshake.presence),
+            Self::Away { .. } | Self::Over => None,
+        }
+    }
+
+    pub(super) fn presence_mut(&mut self) -> Option<&mut Presence> {
+        match self {
+            Self::Active(presence) | Self::Asleep(presence) | Self::Awake(presence) => Some(presence),
+            Self::Handshake(handshake) => Some(&mut handshake.presence),
+            Self::Away { .. } | Self::Over => None,
+        }
+    }
+
+    /// Any message counts as a sign of life.
+    pub(super) fn hear(&mut self, now: Instant) {
+        if let Some(presence) = self.presence_mut() {
+            presence.heard = now;
+        }
+    }
+
+    /// Whether messages may be sent to the client now.
+    pub(super) fn listens(&self) -> bool {
+        matches!(self, Self::Active(_) | Self::Awake(_))
+    }
+
+    /// Active, asleep or awake to asleep, with a new duration if one is given. The timer starts anew.
+    pub(super) fn sleep(&mut self, now: Instant, silence: Option<Duration>) {
+        if let Some(mut presence) = self.take_presence() {
+            presence.heard = now;
+            presence.silence = silence.or(presence.silence);
+            *self = Self::Asleep(presence);
+        }
+    }
+
+    /// Asleep to awake.
+    pub(super) fn wake(&mut self, now: Instant) {
+        if let Some(mut presence) = self.take_presence() {
+            presence.heard = now;
+            *self = Self::Awake(presence);
+        }
+    }
+
+    /// To away. Returns the route left behind.
+    pub(super) fn depart(&mut self, expires: Instant) -> Option<Route> {
+        let presence = self.take_presence();
+        *self = Self::Away { expires };
+        presence.map(|presence| presence.route)
+    }
+
+    /// To the end. Returns the route left behind.
+    pub(super) fn end(&mut self) -> Option<Route> {
+        let presence = self.take_presence();
+        *self = Self::Over;
+        presence.map(|presence| presence.route)
+    }
+
+    /// Takes the presence out and leaves `Over`; a phase without one stays as it is.
+    fn take_presence(&mut self) -> Option<Presence> {
+        match std::mem::replace(self, Self::Over) {
+            Self::Active(presence) | Self::Asleep(presence) | Self::Awake(presence) => Some(presence),
+            Self::Handshake(handshake) => Some(handshake.presence),
+            other @ (Self::Away { .. } | Self::Over) => {
+                *self = other;
+                None
+            }
+        }
+    }
+}

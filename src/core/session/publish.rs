@@ -1,0 +1,279 @@
+//! PUBLISH from a client: the message goes up, and the acknowledgement comes back once the broker has it
+//! (MQTT-SN 1.2 §6.6).
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use bytes::Bytes;
+
+use super::Session;
+use crate::core::context::Context;
+use crate::core::notice::{Notice, Refused};
+use crate::core::predefined::Predefined;
+use crate::core::topics::{Registry, TopicName};
+use crate::core::upstream::PublishRefusal;
+use crate::core::{BrokerReason, Message, PublishOutcome, Token};
+use crate::wire::{MsgId, PubAck, PubComp, PubRec, PubRel, Publish, Qos, ReturnCode, TopicId, TopicRef};
+
+/// Publishes remembered after their acknowledgement, to know a repetition. A client has one open at a time
+/// (MQTT-SN 1.2 §6.6); four leave room for those that do not keep to it.
+const REMEMBERED: usize = 4;
+
+/// The exchanges that the client has begun.
+#[derive(Debug, Default)]
+pub(super) struct Uplink {
+    open: Vec<Exchange>,
+    /// QoS 1 publishes acknowledged lately, newest last.
+    acknowledged: VecDeque<Fingerprint>,
+}
+
+#[derive(Debug)]
+enum Exchange {
+    /// QoS 1 or 2: the broker has not answered yet.
+    AtBroker { token: Token, qos: Qos, topic_id: TopicId, print: Fingerprint },
+    /// QoS 2: the broker has the message and the client has to send PUBREL.
+    Received { msg_id: MsgId },
+}
+
+/// Tells one message from another that carries the same message id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fingerprint {
+    msg_id: MsgId,
+    content: u64,
+}
+
+/// Why a PUBLISH is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) struct Rejection {
+    pub(in crate::core) return_code: ReturnCode,
+    pub(in crate::core) reason: Refused,
+}
+
+impl Session {
+    /// Handles a PUBLISH at QoS 0, 1 or 2. QoS -1 has no session (see `Gateway`).
+    pub(super) fn on_publish(&mut self, cx: &mut Context<'_>, publish: &Publish<'_>) {
+        let Some(qos) = publish.qos.level() else { return };
+        let result = match qos {
+            Qos::AtMostOnce => self.publish_at_most_once(cx, publish),
+            Qos::AtLeastOnce | Qos::ExactlyOnce => self.publish_acknowledged(cx, publish, qos),
+        };
+        if let Err(rejection) = result {
+            cx.stats.publish_refused += 1;
+            cx.notice(Notice::Refused { client_id: self.client_id.clone(), what: rejection.reason });
+            self.answer_publish(cx, publish.topic.octets(), publish.msg_id, rejection.return_code);
+        }
+    }
+
+    /// Takes the broker's answer to one of the client's publishes.
+    pub(in crate::core) fn on_published(&mut self, cx: &mut Context<'_>, token: Token, outcome: PublishOutcome) {
+        let position = self.uplink.open.iter().position(|exchange| exchange.token() == Some(token));
+        let Some(Exchange::AtBroker { qos, topic_id, print, .. }) = position.map(|at| self.uplink.open.remove(at))
+        else {
+            return;
+        };
+        match outcome {
+            PublishOutcome::Accepted => {
+                cx.stats.published += 1;
+                if qos == Qos::ExactlyOnce {
+                    self.uplink.open.push(Exchange::Received { msg_id: print.msg_id });
+                    self.answer(cx, PubRec { msg_id: print.msg_id });
+                } else {
+                    self.uplink.remember(print);
+                    self.answer_publish(cx, topic_id, print.msg_id, ReturnCode::Accepted);
+                }
+            }
+            PublishOutcome::Refused(reason) => {
+                cx.stats.publish_refused += 1;
+                let what = Refused::PublishByBroker { reason };
+                cx.notice(Notice::Refused { client_id: self.client_id.clone(), what });
+                self.answer_publish(cx, topic_id, print.msg_id, reason.return_code());
+            }
+            PublishOutcome::Busy => {
+                cx.stats.publish_refused += 1;
+                self.answer_publish(cx, topic_id, print.msg_id, ReturnCode::Congestion);
+            }
+            // Nobody knows whether the broker has it. The client hears nothing and sends it again.
+            PublishOutcome::Lost => {}
+        }
+    }
+
+    /// PUBREL is answered whatever its id: the PUBCOMP before may have been lost (MQTT-SN digest §9).
+    pub(super) fn on_pub_rel(&mut self, cx: &mut Context<'_>, pub_rel: PubRel) {
+        self.uplink.open.retain(|exchange| !exchange.is_received(pub_rel.msg_id));
+        self.answer(cx, PubComp { msg_id: pub_rel.msg_id });
+    }
+
+    fn publish_at_most_once(&self, cx: &mut Context<'_>, publish: &Publish<'_>) -> Result<(), Rejection> {
+        let topic = resolve(publish.topic, &self.registry, cx.predefined)?;
+        let payload = Bytes::copy_from_slice(publish.data);
+        let message = Message { topic, payload, qos: Qos::AtMostOnce, retain: publish.retain };
+        cx.upstream.publish_at_most_once(cx.out, message)?;
+        cx.stats.published += 1;
+        Ok(())
+    }
+
+    fn publish_acknowledged(&mut self, cx: &mut Context<'_>, publish: &Publish<'_>, qos: Qos) -> Result<(), Rejection> {
+        if !publish.msg_id.is_usable() {
+            return Err(Rejection::not_supported(Refused::PublishWithoutMsgId));
+        }
+        let topic = resolve(publish.topic, &self.registry, cx.predefined)?;
+        let print = Fingerprint { msg_id: publish.msg_id, content: content_hash(&topic, publish.data) };
+        match self.uplink.repetition(print, qos, publish.dup) {
+            Repetition::New => {}
+            Repetition::Waiting => {
+                cx.stats.publish_repeated += 1;
+                return Ok(());
+            }
+            Repetition::Received => {
+                cx.stats.publish_repeated += 1;
+                self.answer(cx, PubRec { msg_id: publish.msg_id });
+                return Ok(());
+            }
+            Repetition::Acknowledged => {
+                cx.stats.publish_repeated += 1;
+                self.answer_publish(cx, publish.topic.octets(), publish.msg_id, ReturnCode::Accepted);
+                return Ok(());
+            }
+        }
+        if !self.uplink.make_room(cx.settings.limits.publishes_per_client) {
+            return Err(Rejection::congestion(Refused::TooManyPublishes));
+        }
+        let payload = Bytes::copy_from_slice(publish.data);
+        let message = Message { topic, payload, qos, retain: publish.retain };
+        let limit = cx.settings.limits.publishes_in_flight;
+        let token = cx.upstream.publish(cx.out, self.key, message, limit)?;
+        self.uplink.open.push(Exchange::AtBroker { token, qos, topic_id: publish.topic.octets(), print });
+        Ok(())
+    }
+
+    fn answer_publish(&self, cx: &mut Context<'_>, topic_id: TopicId, msg_id: MsgId, return_code: ReturnCode) {
+        self.answer(cx, PubAck { topic_id, msg_id, return_code });
+    }
+}
+
+enum Repetition {
+    New,
+    /// Sent to the broker, which has not answered.
+    Waiting,
+    /// QoS 2: answered with PUBREC.
+    Received,
+    /// QoS 1: answered with PUBACK a moment ago.
+    Acknowledged,
+}
+
+impl Uplink {
+    /// Forgets all exchanges. Returns the tokens whose answers nobody waits for any more.
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = Token> + use<> {
+        self.acknowledged.clear();
+        std::mem::take(&mut self.open).into_iter().filter_map(|exchange| exchange.token())
+    }
+
+    /// Tells whether the client has sent this message before.
+    ///
+    /// At QoS 2 the message id alone decides, until PUBREL. At QoS 1 the content must be the same too, because
+    /// clients start their ids anew after a reset, and after the acknowledgement DUP must be set: a sensor may well
+    /// send the same reading twice under the same id.
+    fn repetition(&self, print: Fingerprint, qos: Qos, dup: bool) -> Repetition {
+        for exchange in &self.open {
+            match exchange {
+                Exchange::Received { msg_id } if qos == Qos::ExactlyOnce && *msg_id == print.msg_id => {
+                    return Repetition::Received;
+                }
+                Exchange::AtBroker { print: open, .. }
+                    if *open == print || (qos == Qos::ExactlyOnce && open.msg_id == print.msg_id) =>
+                {
+                    return Repetition::Waiting;
+                }
+                Exchange::Received { .. } | Exchange::AtBroker { .. } => {}
+            }
+        }
+        if dup && qos == Qos::AtLeastOnce && self.acknowledged.contains(&print) {
+            return Repetition::Acknowledged;
+        }
+        Repetition::New
+    }
+
+    fn remember(&mut self, print: Fingerprint) {
+        while self.acknowledged.len() >= REMEMBERED {
+            self.acknowledged.pop_front();
+        }
+        self.acknowledged.push_back(print);
+    }
+
+    /// Returns whether one more exchange may begin. Ones that only wait for a PUBREL which never came make room.
+    fn make_room(&mut self, limit: usize) -> bool {
+        if self.open.len() < limit {
+            return true;
+        }
+        let stale = self.open.iter().position(|exchange| exchange.token().is_none());
+        stale.map(|at| self.open.remove(at)).is_some()
+    }
+}
+
+impl Exchange {
+    fn token(&self) -> Option<Token> {
+        match self {
+            Self::AtBroker { token, .. } => Some(*token),
+            Self::Received { .. } => None,
+        }
+    }
+
+    fn is_received(&self, id: MsgId) -> bool {
+        matches!(self, Self::Received { msg_id } if *msg_id == id)
+    }
+}
+
+/// Returns the full name of a topic as a PUBLISH refers to it (MQTT-SN 1.2 §6.7, digest §9).
+pub(in crate::core) fn resolve(
+    topic: TopicRef,
+    registry: &Registry,
+    predefined: &Predefined,
+) -> Result<TopicName, Rejection> {
+    let unknown = Rejection { return_code: ReturnCode::InvalidTopicId, reason: Refused::UnknownTopicId { topic } };
+    match topic {
+        TopicRef::Normal(id) => registry.name(id).cloned().ok_or(unknown),
+        TopicRef::Predefined(id) => predefined.name(id).cloned().ok_or(unknown),
+        TopicRef::Short(name) => {
+            TopicName::parse(&name).map_err(|error| Rejection::not_supported(Refused::ShortTopic { error }))
+        }
+        TopicRef::Reserved(_) => Err(Rejection::not_supported(Refused::ReservedTopicIdType)),
+    }
+}
+
+impl Rejection {
+    fn not_supported(reason: Refused) -> Self {
+        Self { return_code: ReturnCode::NotSupported, reason }
+    }
+
+    fn congestion(reason: Refused) -> Self {
+        Self { return_code: ReturnCode::Congestion, reason }
+    }
+}
+
+impl From<PublishRefusal> for Rejection {
+    fn from(refusal: PublishRefusal) -> Self {
+        match refusal {
+            PublishRefusal::Down => Self::congestion(Refused::BrokerDown),
+            PublishRefusal::Full => Self::congestion(Refused::TooManyPublishes),
+            PublishRefusal::TooLarge => Self::not_supported(Refused::TooLargeForBroker),
+        }
+    }
+}
+
+impl BrokerReason {
+    /// Returns what the client is told: only "quota exceeded" is worth another try (MQTT-SN digest §17).
+    pub(in crate::core) fn return_code(self) -> ReturnCode {
+        match self.0 {
+            0x97 => ReturnCode::Congestion,
+            _ => ReturnCode::NotSupported,
+        }
+    }
+}
+
+/// A fixed seed: the hash must be the same after a restart, and it guards against nothing but confusion.
+fn content_hash(topic: &TopicName, data: &[u8]) -> u64 {
+    let mut hasher = foldhash::fast::FixedState::with_seed(0).build_hasher();
+    topic.as_str().hash(&mut hasher);
+    data.hash(&mut hasher);
+    hasher.finish()
+}

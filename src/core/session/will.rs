@@ -1,0 +1,166 @@
+//! The will: asked for at CONNECT, changed at any time, published when the client is lost (MQTT-SN 1.2 §6.2 to §6.4).
+//!
+//! The gateway keeps the will and publishes it itself. So it can be changed without a new MQTT connection, and it
+//! outlives the connection where the session does, as MQTT-SN wants and MQTT cannot.
+
+use bytes::Bytes;
+
+use super::Session;
+use super::presence::{Handshake, Phase, WillStep};
+use crate::core::Message;
+use crate::core::context::Context;
+use crate::core::notice::{ConnectRefusal, Notice};
+use crate::core::topics::{TopicError, TopicName};
+use crate::wire::{
+    ConnAck, Disconnect, Qos, ReturnCode, WillMsg, WillMsgReq, WillMsgResp, WillMsgUpd, WillTopic, WillTopicFields,
+    WillTopicReq, WillTopicResp, WillTopicUpd,
+};
+
+/// What is published when the client is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Will {
+    pub(super) topic: WillTarget,
+    pub(super) payload: Bytes,
+}
+
+/// Where a will goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WillTarget {
+    name: TopicName,
+    qos: Qos,
+    retain: bool,
+}
+
+/// Why a will topic is not acceptable.
+enum WillTopicError {
+    Qos,
+    Topic(TopicError),
+}
+
+impl Session {
+    /// Sends, or after silence repeats, the question that the handshake waits on.
+    pub(super) fn prompt_for_will(&mut self, cx: &mut Context<'_>) {
+        let due = cx.now + cx.settings.timers.t_retry;
+        let Phase::Handshake(handshake) = &mut self.phase else { return };
+        handshake.due = due;
+        match handshake.step {
+            WillStep::Topic => self.answer(cx, WillTopicReq),
+            WillStep::Message(_) => self.answer(cx, WillMsgReq),
+        }
+    }
+
+    /// The client has not answered in time: ask again, or forget the attempt (MQTT-SN digest §7.4).
+    pub(super) fn on_handshake_due(&mut self, cx: &mut Context<'_>) {
+        let n_retry = cx.settings.timers.n_retry;
+        let Phase::Handshake(handshake) = &mut self.phase else { return };
+        if handshake.due > cx.now {
+            return;
+        }
+        if handshake.resends < n_retry {
+            handshake.resends += 1;
+            cx.stats.retransmitted += 1;
+            self.prompt_for_will(cx);
+        } else {
+            cx.notice(Notice::HandshakeAbandoned { client_id: self.client_id.clone() });
+            self.depart(cx);
+        }
+    }
+
+    /// The client ends the handshake before it is connected.
+    pub(super) fn abort_handshake(&mut self, cx: &mut Context<'_>) {
+        self.answer(cx, Disconnect { duration: None });
+        self.depart(cx);
+    }
+
+    pub(super) fn on_will_topic(&mut self, cx: &mut Context<'_>, message: &WillTopic<'_>) {
+        let Phase::Handshake(handshake) = &mut self.phase else { return };
+        if handshake.step != WillStep::Topic {
+            return;
+        }
+        match message.will.map(WillTarget::parse) {
+            // Two octets: no will, and none that was kept (MQTT-SN 1.2 §6.3).
+            None => {
+                self.will = None;
+                self.finish_handshake(cx);
+            }
+            Some(Ok(target)) => {
+                handshake.step = WillStep::Message(target);
+                handshake.resends = 0;
+                self.prompt_for_will(cx);
+            }
+            Some(Err(error)) => {
+                let why = match error {
+                    WillTopicError::Qos => ConnectRefusal::WillQos,
+                    WillTopicError::Topic(error) => ConnectRefusal::WillTopic { error },
+                };
+                let peer = handshake.presence.route.peer();
+                cx.notice(Notice::ConnectRefused { client_id: self.client_id.as_bytes().to_vec(), peer, why });
+                self.answer(cx, ConnAck { return_code: ReturnCode::NotSupported });
+                self.depart(cx);
+            }
+        }
+    }
+
+    pub(super) fn on_will_msg(&mut self, cx: &mut Context<'_>, message: &WillMsg<'_>) {
+        let Phase::Handshake(Handshake { step: WillStep::Message(target), .. }) = &self.phase else { return };
+        self.will = Some(Will { topic: target.clone(), payload: Bytes::copy_from_slice(message.message) });
+        self.finish_handshake(cx);
+    }
+
+    pub(super) fn on_will_topic_upd(&mut self, cx: &mut Context<'_>, message: &WillTopicUpd<'_>) {
+        let return_code = match message.will.map(WillTarget::parse) {
+            None => {
+                self.will = None;
+                ReturnCode::Accepted
+            }
+            Some(Ok(topic)) => {
+                let payload = self.will.take().map(|will| will.payload).unwrap_or_default();
+                self.will = Some(Will { topic, payload });
+                ReturnCode::Accepted
+            }
+            Some(Err(_)) => ReturnCode::NotSupported,
+        };
+        self.answer(cx, WillTopicResp { return_code });
+    }
+
+    pub(super) fn on_will_msg_upd(&mut self, cx: &mut Context<'_>, message: &WillMsgUpd<'_>) {
+        let return_code = match &mut self.will {
+            Some(will) => {
+                will.payload = Bytes::copy_from_slice(message.message);
+                ReturnCode::Accepted
+            }
+            // A message without a topic could never be published (MQTT-SN digest §7.3).
+            None => ReturnCode::NotSupported,
+        };
+        self.answer(cx, WillMsgResp { return_code });
+    }
+
+    /// The client is lost: its will goes to the broker, or waits for it.
+    pub(super) fn publish_will(&self, cx: &mut Context<'_>) {
+        let Some(Will { topic, payload }) = self.will.clone() else { return };
+        let WillTarget { name, qos, retain } = topic;
+        let message = Message { topic: name.clone(), payload, qos, retain };
+        let limit = cx.settings.limits.wills_waiting;
+        let client_id = self.client_id.clone();
+        if cx.upstream.publish_will(cx.out, message, limit) {
+            cx.notice(Notice::WillPublished { client_id, topic: name });
+        } else {
+            cx.stats.wills_dropped += 1;
+            cx.notice(Notice::WillDropped { client_id, topic: name });
+        }
+    }
+
+    fn finish_handshake(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Handshake(handshake) = std::mem::replace(&mut self.phase, Phase::Over) {
+            self.establish(cx, handshake.presence.route, handshake.keep_alive);
+        }
+    }
+}
+
+impl WillTarget {
+    fn parse(fields: WillTopicFields<'_>) -> Result<Self, WillTopicError> {
+        let qos = fields.qos.level().ok_or(WillTopicError::Qos)?;
+        let name = TopicName::parse(fields.topic).map_err(WillTopicError::Topic)?;
+        Ok(Self { name, qos, retain: fields.retain })
+    }
+}

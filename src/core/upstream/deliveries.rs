@@ -1,0 +1,123 @@
+//! Messages from the broker that are not acknowledged to it yet, and who has still to take them.
+//!
+//! A delivery goes to any number of clients; the broker hears of it once, when all have it. MQTT wants
+//! acknowledgements in the order of the messages (MQTT 3.1.1 §4.6), so one that is complete waits for those
+//! before it. A bound keeps a slow client from holding the broker's window: beyond it the oldest delivery is
+//! acknowledged while it still waits in memory.
+
+use std::collections::VecDeque;
+
+use crate::core::Delivery;
+
+/// One client's part in a delivery: to be settled exactly once, when the client has the message or never will.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "an unsettled receipt holds the broker's window"]
+pub(in crate::core) struct Receipt(u64);
+
+#[derive(Debug, Default)]
+pub(super) struct Deliveries {
+    /// The number of the delivery at the front of `open`.
+    first: u64,
+    open: VecDeque<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    delivery: Delivery,
+    /// Clients that have not settled; the message is complete at zero.
+    waiting: usize,
+}
+
+impl Deliveries {
+    /// Notes a delivery for `waiting` clients and returns as many receipts, one after the other.
+    pub(super) fn open(&mut self, delivery: Delivery, waiting: usize) -> impl FnMut() -> Receipt + use<> {
+        let number = self.first + self.open.len() as u64;
+        self.open.push_back(Open { delivery, waiting });
+        move || Receipt(number)
+    }
+
+    /// Takes one client's part as done. Receipts from before [`Deliveries::forget`] or an early end do nothing.
+    pub(super) fn settle(&mut self, receipt: Receipt) {
+        let Some(index) = receipt.0.checked_sub(self.first) else { return };
+        if let Some(open) = usize::try_from(index).ok().and_then(|index| self.open.get_mut(index)) {
+            open.waiting = open.waiting.saturating_sub(1);
+        }
+    }
+
+    /// Returns the next delivery to acknowledge to the broker, in order.
+    pub(super) fn pop_complete(&mut self) -> Option<Delivery> {
+        if self.open.front()?.waiting > 0 {
+            return None;
+        }
+        self.pop()
+    }
+
+    /// Returns the oldest delivery if more than `limit` are open, complete or not.
+    pub(super) fn pop_excess(&mut self, limit: usize) -> Option<Delivery> {
+        (self.open.len() > limit).then(|| self.pop()).flatten()
+    }
+
+    /// Forgets all: the broker's session is gone, and what it had delivered is void.
+    pub(super) fn forget(&mut self) {
+        self.first += self.open.len() as u64;
+        self.open.clear();
+    }
+
+    fn pop(&mut self) -> Option<Delivery> {
+        let open = self.open.pop_front()?;
+        self.first += 1;
+        Some(open.delivery)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_is_complete_when_every_client_has_settled() {
+        let mut deliveries = Deliveries::default();
+        let mut receipt = deliveries.open(Delivery(7), 2);
+        let (one, other) = (receipt(), receipt());
+        deliveries.settle(one);
+        assert_eq!(deliveries.pop_complete(), None);
+        deliveries.settle(other);
+        assert_eq!(deliveries.pop_complete(), Some(Delivery(7)));
+        assert_eq!(deliveries.pop_complete(), None);
+    }
+
+    #[test]
+    fn acknowledgements_keep_the_order_of_the_messages() {
+        let mut deliveries = Deliveries::default();
+        let first = deliveries.open(Delivery(1), 1)();
+        let second = deliveries.open(Delivery(2), 1)();
+        deliveries.settle(second);
+        assert_eq!(deliveries.pop_complete(), None);
+        deliveries.settle(first);
+        assert_eq!(deliveries.pop_complete(), Some(Delivery(1)));
+        assert_eq!(deliveries.pop_complete(), Some(Delivery(2)));
+    }
+
+    #[test]
+    fn beyond_the_bound_the_oldest_goes_and_its_receipt_does_nothing() {
+        let mut deliveries = Deliveries::default();
+        let slow = deliveries.open(Delivery(1), 1)();
+        let fast = deliveries.open(Delivery(2), 1)();
+        assert_eq!(deliveries.pop_excess(1), Some(Delivery(1)));
+        assert_eq!(deliveries.pop_excess(1), None);
+        deliveries.settle(slow);
+        assert_eq!(deliveries.pop_complete(), None);
+        deliveries.settle(fast);
+        assert_eq!(deliveries.pop_complete(), Some(Delivery(2)));
+    }
+
+    #[test]
+    fn receipts_from_a_lost_session_do_nothing() {
+        let mut deliveries = Deliveries::default();
+        let old = deliveries.open(Delivery(1), 1)();
+        deliveries.forget();
+        let _new = deliveries.open(Delivery(1), 1)();
+        deliveries.settle(old);
+        assert_eq!(deliveries.pop_complete(), None);
+    }
+}

@@ -1,0 +1,382 @@
+//! The filters of all clients, merged for one connection: who subscribed to what, and who gets which message.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use slab::Slab;
+
+use crate::core::sessions::SessionKey;
+use crate::core::topics::{TopicFilter, TopicName, Tree};
+use crate::core::{Instant, SubscriptionId};
+use crate::wire::Qos;
+
+/// How long after a SUBSCRIBE the broker's retained messages are still taken for its answer.
+///
+/// With subscription identifiers this only bounds memory. Without them (MQTT 3.1.1) it decides who gets a retained
+/// message; five seconds are ten times the slowest replay we saw from Mosquitto with 10,000 retained messages.
+const REPLAY_WINDOW: Duration = Duration::from_secs(5);
+/// Replays remembered per filter. A thousand clients that subscribe to one filter at once stay far below.
+const REPLAYS: usize = 10_000;
+
+/// A filter's place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FilterKey(usize);
+
+/// A session that gets a message, and the most it may get it with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) struct Recipient {
+    pub(in crate::core) session: SessionKey,
+    pub(in crate::core) qos: Qos,
+}
+
+/// Who hears the retained messages that a SUBSCRIBE brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// The client that asked.
+    One(SessionKey),
+    /// Everyone: the broker had forgotten the subscription, and what it retains may have changed since.
+    All,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Filters {
+    filters: Slab<Filter>,
+    tree: Tree<FilterKey>,
+    by_id: HashMap<SubscriptionId, FilterKey, RandomState>,
+    last_id: SubscriptionId,
+    // Reused by every message.
+    matched: Vec<FilterKey>,
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Debug)]
+struct Filter {
+    filter: TopicFilter,
+    /// In ascending order of the session.
+    subscribers: Vec<Subscriber>,
+    /// The SUBSCRIBEs sent for this filter, oldest first. The last one's id comes with live messages.
+    replays: VecDeque<Replay>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Subscriber {
+    session: SessionKey,
+    qos: Qos,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// The broker has granted it.
+    Active,
+    /// The broker has not answered yet. Its messages count, but never keep an active filter's from the client.
+    Pending,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Replay {
+    id: SubscriptionId,
+    audience: Audience,
+    since: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    recipient: Recipient,
+    standing: Standing,
+    filter: FilterKey,
+}
+
+impl Filters {
+    /// Adds a subscriber, or changes what it asks for, until the broker has answered.
+    pub(super) fn add(&mut self, filter: &TopicFilter, session: SessionKey, qos: Qos) -> FilterKey {
+        let key = self.tree.get(filter.as_str()).unwrap_or_else(|| {
+            let new = Filter { filter: filter.clone(), subscribers: Vec::new(), replays: VecDeque::new() };
+            let key = FilterKey(self.filters.insert(new));
+            self.tree.insert(filter.as_str(), key);
+            key
+        });
+        let subscribers = &mut self.filters[key.0].subscribers;
+        match subscribers.binary_search_by_key(&session, |subscriber| subscriber.session) {
+            Ok(index) => subscribers[index].qos = qos,
+            Err(index) => subscribers.insert(index, Subscriber { session, qos, standing: Standing::Pending }),
+        }
+        key
+    }
+
+    /// Notes that a SUBSCRIBE goes out now. Returns what it must say.
+    pub(super) fn asked(
+        &mut self,
+        key: FilterKey,
+        audience: Audience,
+        now: Instant,
+    ) -> (SubscriptionId, TopicFilter, Qos) {
+        let id = self.fresh_id();
+        let filter = &mut self.filters[key.0];
+        while filter.replays.len() >= REPLAYS
+            || filter.replays.front().is_some_and(|replay| now - replay.since > REPLAY_WINDOW * 12)
+        {
+            if let Some(replay) = filter.replays.pop_front() {
+                self.by_id.remove(&replay.id);
+            }
+        }
+        filter.replays.push_back(Replay { id, audience, since: now });
+        self.by_id.insert(id, key);
+        let qos = filter.subscribers.iter().map(|subscriber| subscriber.qos).max().unwrap_or(Qos::AtMostOnce);
+        (id, filter.filter.clone(), qos)
+    }
+
+    /// Returns the filter that a SUBSCRIBE was for, if it still has subscribers.
+    pub(super) fn by_id(&self, id: SubscriptionId) -> Option<FilterKey> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Notes that the broker has granted the filter. Returns what this subscriber may have.
+    pub(super) fn granted(&mut self, key: FilterKey, session: SessionKey, granted: Qos) -> Option<Qos> {
+        let subscriber = self.subscriber(key, session)?;
+        subscriber.standing = Standing::Active;
+        subscriber.qos = subscriber.qos.min(granted);
+        Some(subscriber.qos)
+    }
+
+    /// Takes a subscriber away. Returns the filter if it was the last one.
+    pub(super) fn remove(&mut self, key: FilterKey, session: SessionKey) -> Option<TopicFilter> {
+        let filter = self.filters.get_mut(key.0)?;
+        if let Ok(index) = filter.subscribers.binary_search_by_key(&session, |subscriber| subscriber.session) {
+            filter.subscribers.remove(index);
+        }
+        if !filter.subscribers.is_empty() {
+            return None;
+        }
+        let filter = self.filters.remove(key.0);
+        self.tree.remove(filter.filter.as_str());
+        for replay in &filter.replays {
+            self.by_id.remove(&replay.id);
+        }
+        Some(filter.filter)
+    }
+
+    /// Returns the filter's place, if anyone has subscribed to it.
+    pub(super) fn find(&self, filter: &TopicFilter) -> Option<FilterKey> {
+        self.tree.get(filter.as_str())
+    }
+
+    /// Returns every filter's place, in a stable order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = FilterKey> + '_ {
+        self.filters.iter().map(|(index, _)| FilterKey(index))
+    }
+
+    pub(super) fn contains(&self, key: FilterKey) -> bool {
+        self.filters.contains(key.0)
+    }
+
+    /// Finds who gets a live message.
+    ///
+    /// A broker sends one copy for each overlapping subscription of a connection, or one for all; each copy names
+    /// the subscriptions that it stands for. A session that several of its filters lead to gets the message
+    /// with the copy for its best filter only: once, at the highest QoS.
+    ///
+    /// Without `ids` (MQTT 3.1.1) every copy is taken for the only one.
+    pub(super) fn live(&mut self, topic: &TopicName, ids: &[SubscriptionId], found: &mut Vec<Recipient>) {
+        self.matched.clear();
+        self.tree.matches(topic.as_str(), &mut self.matched);
+        let brought_by = |key: FilterKey| ids.is_empty() || ids.iter().any(|id| self.by_id.get(id) == Some(&key));
+
+        if let [only] = self.matched[..] {
+            if brought_by(only) {
+                found.extend(self.filters[only.0].subscribers.iter().map(|subscriber| subscriber.recipient()));
+            }
+            return;
+        }
+        self.candidates.clear();
+        for &key in &self.matched {
+            let brought = brought_by(key);
+            for subscriber in &self.filters[key.0].subscribers {
+                if brought || subscriber.standing == Standing::Active {
+                    let recipient = subscriber.recipient();
+                    self.candidates.push(Candidate { recipient, standing: subscriber.standing, filter: key });
+                }
+            }
+        }
+        // The best filter of a session comes first: granted, highest QoS, oldest.
+        self.candidates.sort_unstable_by_key(|candidate| {
+            let Candidate { recipient, standing, filter } = *candidate;
+            (recipient.session, standing, std::cmp::Reverse(recipient.qos), filter)
+        });
+        self.candidates.dedup_by_key(|candidate| candidate.recipient.session);
+        let best = self.candidates.iter().filter(|candidate| brought_by(candidate.filter));
+        found.extend(best.map(|candidate| candidate.recipient));
+    }
+
+    /// Finds who gets a retained message that the broker replays after a SUBSCRIBE.
+    ///
+    /// Without `ids` it goes to all who asked for a matching filter a moment ago.
+    pub(super) fn retained(
+        &mut self,
+        topic: &TopicName,
+        ids: &[SubscriptionId],
+        now: Instant,
+        found: &mut Vec<Recipient>,
+    ) {
+        if ids.is_empty() {
+            self.matched.clear();
+            self.tree.matches(topic.as_str(), &mut self.matched);
+            for key in &self.matched {
+                let filter = &self.filters[key.0];
+                let recent = filter.replays.iter().filter(|replay| now - replay.since <= REPLAY_WINDOW);
+                recent.for_each(|replay| filter.audience(replay.audience, found));
+            }
+        } else {
+            for id in ids {
+                let Some(filter) = self.by_id.get(id).and_then(|key| self.filters.get(key.0)) else { continue };
+                if let Some(replay) = filter.replays.iter().rev().find(|replay| replay.id == *id) {
+                    filter.audience(replay.audience, found);
+                }
+            }
+        }
+        found.sort_unstable_by_key(|recipient| (recipient.session, std::cmp::Reverse(recipient.qos)));
+        found.dedup_by_key(|recipient| recipient.session);
+    }
+
+    fn subscriber(&mut self, key: FilterKey, session: SessionKey) -> Option<&mut Subscriber> {
+        let subscribers = &mut self.filters.get_mut(key.0)?.subscribers;
+        let index = subscribers.binary_search_by_key(&session, |subscriber| subscriber.session).ok()?;
+        subscribers.get_mut(index)
+    }
+
+    fn fresh_id(&mut self) -> SubscriptionId {
+        loop {
+            self.last_id = match self.last_id {
+                SubscriptionId::MAX => SubscriptionId(1),
+                SubscriptionId(last) => SubscriptionId(last + 1),
+            };
+            if !self.by_id.contains_key(&self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+}
+
+impl Filter {
+    fn audience(&self, audience: Audience, found: &mut Vec<Recipient>) {
+        let hears = |subscriber: &&Subscriber| match audience {
+            Audience::One(session) => subscriber.session == session,
+            Audience::All => true,
+        };
+        found.extend(self.subscribers.iter().filter(hears).map(Subscriber::recipient));
+    }
+}
+
+impl Subscriber {
+    fn recipient(&self) -> Recipient {
+        Recipient { session: self.session, qos: self.qos }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: SessionKey = SessionKey(1);
+    const TWO: SessionKey = SessionKey(2);
+
+    #[derive(Default)]
+    struct Table(Filters);
+
+    impl Table {
+        /// Subscribes and has the broker grant it. Returns the subscription's id.
+        fn grant(&mut self, filter: &str, session: SessionKey, qos: Qos) -> SubscriptionId {
+            let (key, id) = self.ask(filter, session, qos);
+            assert_eq!(self.0.granted(key, session, qos), Some(qos));
+            id
+        }
+
+        fn ask(&mut self, filter: &str, session: SessionKey, qos: Qos) -> (FilterKey, SubscriptionId) {
+            let key = self.0.add(&TopicFilter::parse(filter.as_bytes()).unwrap(), session, qos);
+            (key, self.0.asked(key, Audience::One(session), Instant::ORIGIN).0)
+        }
+
+        fn live(&mut self, topic: &str, ids: &[SubscriptionId]) -> Vec<(SessionKey, Qos)> {
+            let mut found = Vec::new();
+            self.0.live(&TopicName::parse(topic.as_bytes()).unwrap(), ids, &mut found);
+            found.iter().map(|recipient| (recipient.session, recipient.qos)).collect()
+        }
+
+        fn retained(&mut self, topic: &str, ids: &[SubscriptionId], after: Duration) -> Vec<SessionKey> {
+            let mut found = Vec::new();
+            let topic = TopicName::parse(topic.as_bytes()).unwrap();
+            self.0.retained(&topic, ids, Instant::from_origin(after), &mut found);
+            found.iter().map(|recipient| recipient.session).collect()
+        }
+    }
+
+    #[test]
+    fn each_copy_for_overlapping_filters_reaches_only_those_it_was_sent_for() {
+        let mut table = Table::default();
+        let wide = table.grant("iot/#", ONE, Qos::AtMostOnce);
+        let narrow = table.grant("iot/+/led", TWO, Qos::AtLeastOnce);
+        assert_eq!(table.live("iot/a/led", &[wide]), [(ONE, Qos::AtMostOnce)]);
+        assert_eq!(table.live("iot/a/led", &[narrow]), [(TWO, Qos::AtLeastOnce)]);
+        // A broker that merges copies names both subscriptions in one.
+        assert_eq!(table.live("iot/a/led", &[wide, narrow]), [(ONE, Qos::AtMostOnce), (TWO, Qos::AtLeastOnce)]);
+    }
+
+    #[test]
+    fn a_client_with_overlapping_filters_gets_a_message_once_and_at_the_highest_qos() {
+        let mut table = Table::default();
+        let low = table.grant("a/#", ONE, Qos::AtMostOnce);
+        let high = table.grant("a/+", ONE, Qos::ExactlyOnce);
+        assert_eq!(table.live("a/b", &[low]), []);
+        assert_eq!(table.live("a/b", &[high]), [(ONE, Qos::ExactlyOnce)]);
+        assert_eq!(table.live("a/b/c", &[low]), [(ONE, Qos::AtMostOnce)]);
+    }
+
+    #[test]
+    fn a_filter_the_broker_has_not_granted_yet_takes_no_message_from_one_it_has() {
+        let mut table = Table::default();
+        let granted = table.grant("a/#", ONE, Qos::AtMostOnce);
+        let (_, asked) = table.ask("a/+", ONE, Qos::ExactlyOnce);
+        assert_eq!(table.live("a/b", &[granted]), [(ONE, Qos::AtMostOnce)]);
+        assert_eq!(table.live("a/b", &[asked]), [], "the copy for the granted filter is the one that counts");
+    }
+
+    #[test]
+    fn retained_messages_reach_only_the_client_whose_subscribe_brought_them() {
+        let mut table = Table::default();
+        let first = table.grant("a/#", ONE, Qos::AtLeastOnce);
+        let second = table.grant("a/#", TWO, Qos::AtLeastOnce);
+        assert_eq!(table.retained("a/b", &[second], Duration::ZERO), [TWO]);
+        assert_eq!(table.retained("a/b", &[first], Duration::ZERO), [ONE]);
+    }
+
+    #[test]
+    fn without_identifiers_retained_messages_reach_those_who_subscribed_a_moment_ago() {
+        let mut table = Table::default();
+        table.grant("a/#", ONE, Qos::AtLeastOnce);
+        assert_eq!(table.retained("a/b", &[], REPLAY_WINDOW), [ONE]);
+        assert_eq!(table.retained("a/b", &[], REPLAY_WINDOW + Duration::from_micros(1)), []);
+    }
+
+    #[test]
+    fn the_last_subscriber_takes_the_filter_with_it() {
+        let mut table = Table::default();
+        let id = table.grant("a/b", ONE, Qos::AtLeastOnce);
+        table.grant("a/b", TWO, Qos::AtLeastOnce);
+        let key = table.0.by_id(id).unwrap();
+        assert_eq!(table.0.remove(key, ONE), None);
+        assert_eq!(table.0.remove(key, TWO).unwrap().as_str(), "a/b");
+        assert_eq!(table.0.by_id(id), None);
+        assert_eq!(table.live("a/b", &[]), []);
+    }
+
+    #[test]
+    fn a_shared_filter_is_asked_for_at_the_highest_qos_of_its_subscribers() {
+        let mut table = Table::default();
+        table.grant("a/b", ONE, Qos::ExactlyOnce);
+        let key = table.0.add(&TopicFilter::parse(b"a/b").unwrap(), TWO, Qos::AtMostOnce);
+        let (_, _, qos) = table.0.asked(key, Audience::One(TWO), Instant::ORIGIN);
+        assert_eq!(qos, Qos::ExactlyOnce);
+    }
+}

@@ -1,0 +1,44 @@
+//! What the links tell the gateway.
+
+use std::time::Duration;
+
+use super::FrameBatch;
+use super::serial::PortError;
+use crate::core::LinkId;
+use crate::wire::framing::NoiseReason;
+
+#[derive(Debug)]
+pub enum LinkEvent {
+    Frames(FrameBatch),
+    /// The link is open: frames can come and go.
+    Up {
+        link: LinkId,
+    },
+    /// The link is gone or could not be opened, and will be tried again.
+    Down {
+        link: LinkId,
+        reason: DownReason,
+        retry_in: Duration,
+    },
+    /// A line of text from the other end of a serial line, such as a boot banner. At most 20 a second.
+    Text {
+        link: LinkId,
+        line: String,
+    },
+    /// Octets on a serial line that made no sense. At most one event a second, for all octets since the last.
+    Noise {
+        link: LinkId,
+        octets: u64,
+        first: Vec<u8>,
+        reason: NoiseReason,
+    },
+}
+
+/// Why a link is down.
+#[derive(Debug, thiserror::Error)]
+pub enum DownReason {
+    #[error(transparent)]
+    CannotOpen(#[from] PortError),
+    #[error("the connection is lost: {0}")]
+    Lost(String),
+}

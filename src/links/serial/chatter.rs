@@ -1,0 +1,111 @@
+//! Text and noise from a serial line, at a rate that a log can bear.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::core::LinkId;
+use crate::links::LinkEvent;
+use crate::wire::framing::{Noise, NoiseReason};
+
+/// Turns what the line says beside its frames into events: some lines a second, and all noise of a second as one.
+#[derive(Debug)]
+pub(super) struct Chatter {
+    link: LinkId,
+    lines: VecDeque<String>,
+    lines_left: usize,
+    lines_renewed: Instant,
+    noise: Option<Gathered>,
+    noise_due: Instant,
+}
+
+/// The noise since the last event.
+#[derive(Debug)]
+struct Gathered {
+    octets: u64,
+    first: Vec<u8>,
+    reason: NoiseReason,
+}
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// Lines of text per period. What is beyond counts as noise: a wrong baud rate can look like text as well.
+const LINES: usize = 20;
+
+impl Chatter {
+    pub(super) fn new(link: LinkId) -> Self {
+        let now = Instant::now();
+        Self { link, lines: VecDeque::new(), lines_left: LINES, lines_renewed: now, noise: None, noise_due: now }
+    }
+
+    pub(super) fn text(&mut self, now: Instant, line: &str) {
+        if now.duration_since(self.lines_renewed) >= PERIOD {
+            self.lines_renewed = now;
+            self.lines_left = LINES;
+        }
+        if self.lines_left > 0 {
+            self.lines_left -= 1;
+            self.lines.push_back(line.to_owned());
+        } else {
+            let first = &line.as_bytes()[..line.len().min(Noise::MAX_FIRST)];
+            self.noise(Noise { octets: line.len(), first, reason: NoiseReason::NotAMessage });
+        }
+    }
+
+    pub(super) fn noise(&mut self, noise: Noise<'_>) {
+        let gathered =
+            self.noise.get_or_insert_with(|| Gathered { octets: 0, first: noise.first.to_vec(), reason: noise.reason });
+        gathered.octets = gathered.octets.saturating_add(u64::try_from(noise.octets).unwrap_or(u64::MAX));
+    }
+
+    /// Returns when to ask for an event again, if one is held back.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.noise.is_some().then_some(self.noise_due)
+    }
+
+    /// Takes the next event that may go out now.
+    pub(super) fn next_event(&mut self, now: Instant) -> Option<LinkEvent> {
+        if let Some(line) = self.lines.pop_front() {
+            return Some(LinkEvent::Text { link: self.link, line });
+        }
+        if now < self.noise_due {
+            return None;
+        }
+        let Gathered { octets, first, reason } = self.noise.take()?;
+        self.noise_due = now + PERIOD;
+        Some(LinkEvent::Noise { link: self.link, octets, first, reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOISE: Noise<'_> = Noise { octets: 3, first: &[1, 2, 3], reason: NoiseReason::NotAMessage };
+
+    #[test]
+    fn noise_is_told_at_once_and_then_once_a_second() {
+        let mut chatter = Chatter::new(LinkId(0));
+        let start = Instant::now();
+        chatter.noise(NOISE);
+        assert!(matches!(chatter.next_event(start), Some(LinkEvent::Noise { octets: 3, .. })));
+        chatter.noise(NOISE);
+        chatter.noise(NOISE);
+        assert!(chatter.next_event(start + PERIOD / 2).is_none());
+        assert_eq!(chatter.due(), Some(start + PERIOD));
+        assert!(matches!(chatter.next_event(start + PERIOD), Some(LinkEvent::Noise { octets: 6, .. })));
+        assert_eq!(chatter.due(), None);
+    }
+
+    #[test]
+    fn a_flood_of_text_becomes_noise() {
+        let mut chatter = Chatter::new(LinkId(0));
+        let now = Instant::now();
+        (0..1_000).for_each(|_| chatter.text(now, "rst"));
+        let events: Vec<_> = std::iter::from_fn(|| chatter.next_event(now)).collect();
+        assert_eq!(events.len(), LINES + 1);
+        assert!(matches!(events.last(), Some(LinkEvent::Noise { octets: 2_940, .. })), "{events:?}");
+        chatter.text(now + PERIOD, "rst");
+        assert!(matches!(chatter.next_event(now + PERIOD), Some(LinkEvent::Text { .. })));
+    }
+}

@@ -1,0 +1,269 @@
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::Path;
+
+use serialport::SerialPort;
+use tokio::time::timeout;
+
+use super::*;
+use crate::core::Peer;
+use crate::links::{LinkConfig, Links};
+use crate::wire::framing::{Framing, NoiseReason};
+
+const LINK: LinkId = LinkId(5);
+const PEER: Peer = Peer { link: LINK, address: LinkAddress::NONE };
+
+/// A pseudo-terminal: the node's end, and the path of the gateway's.
+struct Terminal {
+    node: SerialStream,
+    path: String,
+    /// Keeps the terminal alive while the gateway has it not open.
+    _gateway: SerialStream,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let (node, gateway) = SerialStream::pair().unwrap();
+        Self { node, path: gateway.name().unwrap(), _gateway: gateway }
+    }
+
+    /// Reads what the gateway has sent, until there are `count` octets.
+    async fn read(&mut self, count: usize) -> Vec<u8> {
+        let mut octets = vec![0; count];
+        timeout(LIMIT, self.node.read_exact(&mut octets)).await.expect("octets within 10 s").unwrap();
+        octets
+    }
+
+    async fn write(&mut self, octets: &[u8]) {
+        self.node.write_all(octets).await.unwrap();
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Settings without the waiting that boards need.
+fn settings(port: &str) -> SerialSettings {
+    SerialSettings {
+        baud: 115_200,
+        max_frame: 300,
+        gap: Duration::ZERO,
+        settle: Duration::ZERO,
+        reopen_after: Duration::from_millis(5),
+        reopen_at_most: Duration::from_millis(20),
+        ..SerialSettings::new(port)
+    }
+}
+
+fn open(settings: SerialSettings) -> (Links, mpsc::Receiver<LinkEvent>) {
+    let (events, inbox) = mpsc::channel(16);
+    (Links::open(&[(LINK, LinkConfig::Serial(settings))], Direction::Uplink, &events).unwrap(), inbox)
+}
+
+async fn next(inbox: &mut mpsc::Receiver<LinkEvent>) -> LinkEvent {
+    timeout(LIMIT, inbox.recv()).await.expect("an event within 10 s").expect("a live link")
+}
+
+async fn until_up(inbox: &mut mpsc::Receiver<LinkEvent>) {
+    while !matches!(next(inbox).await, LinkEvent::Up { link: LINK }) {}
+}
+
+/// Takes events up to the next batch, and the frames in it.
+async fn frames(inbox: &mut mpsc::Receiver<LinkEvent>) -> Vec<Vec<u8>> {
+    loop {
+        if let LinkEvent::Frames(batch) = next(inbox).await {
+            assert!(batch.iter().all(|(peer, _)| peer == PEER));
+            return batch.iter().map(|(_, frame)| frame.to_vec()).collect();
+        }
+    }
+}
+
+/// A PUBLISH that carries every octet there is, in the long form.
+fn every_octet() -> Vec<u8> {
+    let mut frame = vec![1, 1, 9, 0x0C, 0, 0, 1, 0, 0];
+    frame.extend(0..=255);
+    frame
+}
+
+#[tokio::test]
+async fn every_octet_survives_both_ways_in_every_framing() {
+    for framing in Framing::ALL {
+        let mut terminal = Terminal::new();
+        let (links, mut inbox) = open(SerialSettings { framing, ..settings(&terminal.path) });
+        until_up(&mut inbox).await;
+        let mut wire = Vec::new();
+        framing::encode(framing, &every_octet(), &mut wire);
+
+        terminal.write(&wire).await;
+        assert_eq!(frames(&mut inbox).await, [every_octet()], "{framing}");
+
+        links.send(PEER, &every_octet()).unwrap();
+        assert_eq!(terminal.read(wire.len()).await, wire, "{framing}");
+        links.broadcast(LINK, 0, &[2, 0x17]).unwrap();
+        wire.clear();
+        framing::encode(framing, &[2, 0x17], &mut wire);
+        assert_eq!(terminal.read(wire.len()).await, wire, "{framing}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_was_unplugged_is_served_again_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let stable = folder.path().join("dongle");
+    let plug = |terminal: &Terminal| symlink(Path::new(&terminal.path), &stable).unwrap();
+
+    let terminal = Terminal::new();
+    plug(&terminal);
+    let (links, mut inbox) = open(settings(stable.to_str().unwrap()));
+    until_up(&mut inbox).await;
+
+    // In this order: another test may get the same terminal next.
+    fs::remove_file(&stable).unwrap();
+    drop(terminal);
+    let lost = next(&mut inbox).await;
+    assert!(matches!(&lost, LinkEvent::Down { link: LINK, reason: DownReason::Lost(_), .. }), "{lost:?}");
+    let absent = next(&mut inbox).await;
+    let LinkEvent::Down { reason: DownReason::CannotOpen(PortError::NotFound { .. }), .. } = absent else {
+        panic!("{absent:?}");
+    };
+    assert_eq!(links.send(PEER, &[2, 0x17]), Err(SendError::Down));
+
+    let mut terminal = Terminal::new();
+    plug(&terminal);
+    until_up(&mut inbox).await;
+    terminal.write(&[2, 0x16]).await;
+    assert_eq!(frames(&mut inbox).await, [[2, 0x16]]);
+    links.send(PEER, &[2, 0x17]).unwrap();
+    assert_eq!(terminal.read(2).await, [2, 0x17]);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_from_one_that_is_not_there() {
+    let terminal = Terminal::new();
+    let user = serialport::new(&terminal.path, 9_600).open().unwrap();
+    let error = try_open(&settings(&terminal.path)).unwrap_err();
+    let PortError::Busy { holders, .. } = &error else { panic!("{error:?}") };
+    assert!(holders.iter().any(|holder| holder.process == std::process::id()), "{error}");
+
+    let (_links, mut inbox) = open(settings(&terminal.path));
+    let down = next(&mut inbox).await;
+    assert!(matches!(down, LinkEvent::Down { reason: DownReason::CannotOpen(PortError::Busy { .. }), .. }), "{down:?}");
+    drop(user);
+    until_up(&mut inbox).await;
+}
+
+#[test]
+fn what_is_no_serial_port_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = try_open(&settings(file.path().to_str().unwrap())).unwrap_err();
+    assert!(matches!(error, PortError::NotSerial { .. }), "{error:?}");
+    let error = try_open(&settings("/dev/no-such-port")).unwrap_err();
+    assert!(matches!(error, PortError::NotFound { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_free_port_can_be_tried_and_opened_after() {
+    let terminal = Terminal::new();
+    try_open(&settings(&terminal.path)).unwrap();
+    let (_links, mut inbox) = open(settings(&terminal.path));
+    until_up(&mut inbox).await;
+}
+
+#[tokio::test]
+async fn closing_the_port_will_not_reset_the_board() {
+    let terminal = Terminal::new();
+    // Opened before the gateway takes the port for itself.
+    let witness: File = OpenOptions::new().read(true).custom_flags(libc::O_NOCTTY).open(&terminal.path).unwrap();
+    let hangs_up = || {
+        let modes = rustix::termios::tcgetattr(&witness).unwrap().control_modes;
+        modes.contains(rustix::termios::ControlModes::HUPCL)
+    };
+    let mut before = rustix::termios::tcgetattr(&witness).unwrap();
+    before.control_modes.insert(rustix::termios::ControlModes::HUPCL);
+    rustix::termios::tcsetattr(&witness, rustix::termios::OptionalActions::Now, &before).unwrap();
+    assert!(hangs_up());
+    let (_links, mut inbox) = open(settings(&terminal.path));
+    until_up(&mut inbox).await;
+    assert!(!hangs_up());
+}
+
+#[tokio::test]
+async fn what_the_queue_cannot_hold_is_refused() {
+    let terminal = Terminal::new();
+    let (links, mut inbox) = open(SerialSettings { settle: LIMIT, max_frame: 1_000, ..settings(&terminal.path) });
+    assert_eq!(links.send(PEER, &[2, 0x17]), Err(SendError::Down));
+    until_up(&mut inbox).await;
+    assert_eq!(links.send(PEER, &[0; 1_001]), Err(SendError::TooLong { octets: 1_001, max: 1_000 }));
+    // The port has to settle, so nothing leaves the queue.
+    for _ in 0..QUEUED_OCTETS / 1_000 {
+        links.send(PEER, &[0; 1_000]).unwrap();
+    }
+    assert_eq!(links.send(PEER, &[0; 1_000]), Err(SendError::Full));
+    while links.send(PEER, &[2, 0x17]).is_ok() {}
+    assert_eq!(links.send(PEER, &[2, 0x17]), Err(SendError::Full));
+}
+
+#[tokio::test]
+async fn a_board_that_is_heard_has_settled() {
+    let mut terminal = Terminal::new();
+    let (links, mut inbox) = open(SerialSettings { settle: Duration::from_secs(3_600), ..settings(&terminal.path) });
+    until_up(&mut inbox).await;
+    terminal.write(&[3, 1, 0]).await;
+    assert_eq!(frames(&mut inbox).await, [[3, 1, 0]]);
+    links.send(PEER, &[3, 2, 1]).unwrap();
+    assert_eq!(terminal.read(3).await, [3, 2, 1]);
+}
+
+#[tokio::test]
+async fn the_line_is_silent_after_each_frame_sent() {
+    let gap = Duration::from_millis(40);
+    let mut terminal = Terminal::new();
+    let (links, mut inbox) = open(SerialSettings { gap, ..settings(&terminal.path) });
+    until_up(&mut inbox).await;
+    let start = Instant::now();
+    for _ in 0..4 {
+        links.send(PEER, &[2, 0x17]).unwrap();
+    }
+    terminal.read(8).await;
+    assert!(start.elapsed() >= 3 * gap, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn text_and_noise_are_told_apart_from_frames() {
+    let mut terminal = Terminal::new();
+    let (_links, mut inbox) = open(settings(&terminal.path));
+    until_up(&mut inbox).await;
+    terminal.write(b"boot ok\r\n\xFF\xFF\xFF\x02\x16").await;
+    let (mut seen_frame, mut seen_text, mut noise_octets) = (false, false, 0);
+    while !(seen_frame && seen_text && noise_octets == 3) {
+        match next(&mut inbox).await {
+            LinkEvent::Frames(batch) => seen_frame = batch.iter().eq([(PEER, &[2, 0x16][..])]),
+            LinkEvent::Text { line, .. } => seen_text = line == "boot ok",
+            LinkEvent::Noise { octets, first, .. } => {
+                assert!(first.iter().all(|octet| *octet == 0xFF), "{first:?}");
+                noise_octets += octets;
+            }
+            event @ (LinkEvent::Up { .. } | LinkEvent::Down { .. }) => panic!("{event:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn half_a_frame_is_given_up_when_the_line_goes_quiet() {
+    let mut terminal = Terminal::new();
+    let receive_gap = Some(Duration::from_millis(20));
+    let (_links, mut inbox) = open(SerialSettings { receive_gap, ..settings(&terminal.path) });
+    until_up(&mut inbox).await;
+    terminal.write(&[9, 0x0C, 0, 0]).await;
+    let noise = next(&mut inbox).await;
+    assert!(matches!(noise, LinkEvent::Noise { octets: 4, reason: NoiseReason::Unfinished, .. }), "{noise:?}");
+    terminal.write(&[2, 0x16]).await;
+    assert_eq!(frames(&mut inbox).await, [[2, 0x16]]);
+}
+
+#[tokio::test]
+async fn a_link_and_its_peer_are_described() {
+    let (links, _inbox) = open(SerialSettings::new("/dev/ttyUSB0"));
+    assert_eq!(links.describe(LINK), "serial /dev/ttyUSB0, 9600 baud, raw");
+    assert_eq!(links.describe_peer(PEER), "serial /dev/ttyUSB0");
+    assert_eq!(links.local_addr(LINK), None);
+}

@@ -1,0 +1,227 @@
+//! UDP links: one socket each, IPv4 and IPv6.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::batch::BatchPool;
+use super::{DownReason, FrameBatch, LinkEvent, SendError, UdpSettings};
+use crate::core::{LinkAddress, LinkId};
+
+mod address;
+
+pub use address::{link_address, socket_address};
+
+/// Binds a socket and lets it go: whether a link with these settings could open.
+pub fn try_bind(settings: &UdpSettings) -> Result<(), OpenError> {
+    bind(settings).map(drop)
+}
+
+/// Why a socket could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "cannot listen on UDP {listen}: another program uses port {port}. Find it with \
+         `ss -lunp 'sport = :{port}'` and stop it, or listen on another port, such as {other}",
+        port = listen.port(),
+        other = another_port(*listen)
+    )]
+    InUse { listen: SocketAddr },
+    #[error(
+        "cannot listen on UDP {listen}: this machine has no such address. Listen on one that `ip address` shows, \
+         or on [::]:{port} for all",
+        port = listen.port()
+    )]
+    NoSuchAddress { listen: SocketAddr },
+    #[error(
+        "cannot listen on UDP {listen}: not permitted; ports below 1024 need the capability CAP_NET_BIND_SERVICE. \
+         Listen on a port from 1024 on, such as 1883"
+    )]
+    NoPermission { listen: SocketAddr },
+    #[error("cannot listen on UDP {listen}: {source}")]
+    Other { listen: SocketAddr, source: io::Error },
+}
+
+impl OpenError {
+    fn new(listen: SocketAddr, source: io::Error) -> Self {
+        let kind = source.kind();
+        if kind == ErrorKind::AddrInUse {
+            Self::InUse { listen }
+        } else if kind == ErrorKind::AddrNotAvailable {
+            Self::NoSuchAddress { listen }
+        } else if kind == ErrorKind::PermissionDenied {
+            Self::NoPermission { listen }
+        } else {
+            Self::Other { listen, source }
+        }
+    }
+}
+
+fn another_port(listen: SocketAddr) -> SocketAddr {
+    SocketAddr::new(listen.ip(), listen.port().checked_add(1).unwrap_or(1883))
+}
+
+/// The sending side of a link.
+#[derive(Debug)]
+pub(super) struct UdpLink {
+    /// Shared with the task that receives. Not Tokio's: sending never waits, and the kernel says when it is full.
+    socket: StdUdpSocket,
+    local: SocketAddr,
+    versions: IpVersions,
+}
+
+/// What the socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IpVersions {
+    V4,
+    /// IPv6, and IPv4 as well if it listens on `[::]`.
+    V6,
+    /// IPv4, because the machine has no IPv6.
+    OnlyV4,
+}
+
+impl UdpLink {
+    pub(super) fn open(
+        id: LinkId,
+        settings: &UdpSettings,
+        events: mpsc::Sender<LinkEvent>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, OpenError> {
+        let (socket, versions) = bind(settings)?;
+        let error = |source| OpenError::new(settings.listen, source);
+        let local = socket.local_addr().map_err(error)?;
+        let receiver = socket.try_clone().and_then(UdpSocket::from_std).map_err(error)?;
+        tasks.spawn(receive(id, receiver, events));
+        Ok(Self { socket, local, versions })
+    }
+
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(super) fn send(&self, to: LinkAddress, frame: &[u8]) -> Result<(), SendError> {
+        let to = socket_address(to).ok_or(SendError::WrongAddress)?;
+        let to = match (self.versions, to) {
+            (IpVersions::V4 | IpVersions::OnlyV4, SocketAddr::V4(_)) | (IpVersions::V6, SocketAddr::V6(_)) => to,
+            (IpVersions::V6, SocketAddr::V4(v4)) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+            (IpVersions::V4 | IpVersions::OnlyV4, SocketAddr::V6(_)) => return Err(SendError::WrongAddress),
+        };
+        match self.socket.send_to(frame, to) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(SendError::Full),
+            Err(error) => Err(SendError::Refused(error.kind())),
+        }
+    }
+}
+
+impl fmt::Display for UdpLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UDP {}", self.local)?;
+        match self.versions {
+            IpVersions::V4 | IpVersions::V6 => Ok(()),
+            IpVersions::OnlyV4 => f.write_str(" (this machine has no IPv6)"),
+        }
+    }
+}
+
+fn bind(settings: &UdpSettings) -> Result<(StdUdpSocket, IpVersions), OpenError> {
+    let listen = settings.listen;
+    let (socket, versions) = match bind_to(listen) {
+        Ok(socket) if listen.is_ipv6() => (socket, IpVersions::V6),
+        Ok(socket) => (socket, IpVersions::V4),
+        Err(error) if listen.is_ipv6() && listen.ip().is_unspecified() && is_about_the_address(&error) => {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, listen.port()));
+            // If IPv4 fails as well, the address that was asked for is the one to name.
+            (bind_to(v4).map_err(|_| OpenError::new(listen, error))?, IpVersions::OnlyV4)
+        }
+        Err(error) => return Err(OpenError::new(listen, error)),
+    };
+    // The system may allow less, or refuse: the buffer it has will do.
+    let _ = socket.set_recv_buffer_size(settings.receive_buffer);
+    Ok((socket.into(), versions))
+}
+
+/// Returns whether another address with the same port may succeed.
+fn is_about_the_address(error: &io::Error) -> bool {
+    !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied)
+}
+
+fn bind_to(listen: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
+    if listen.is_ipv6() {
+        socket.set_only_v6(!listen.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&listen.into())?;
+    Ok(socket)
+}
+
+/// Datagrams taken at one wake-up. Beyond some dozens a longer batch saves nothing and the first one waits.
+const MAX_BATCH: usize = 64;
+/// Octets after which a batch is sent off although there is more, so that its buffer stays small.
+const MAX_BATCH_OCTETS: usize = 64 * 1024;
+/// No datagram is longer.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// Receives until nobody listens to the events.
+async fn receive(link: LinkId, socket: UdpSocket, events: mpsc::Sender<LinkEvent>) {
+    let mut pool = BatchPool::new(link);
+    let mut event = LinkEvent::Up { link };
+    loop {
+        // A full channel stops the receiving; the kernel's buffer holds what comes meanwhile, and then drops.
+        if events.send(event).await.is_err() {
+            return;
+        }
+        event = match receive_batch(&socket, &mut pool).await {
+            Ok(batch) => LinkEvent::Frames(batch),
+            Err(error) => {
+                let down = LinkEvent::Down { link, reason: DownReason::Lost(error.to_string()), retry_in: RETRY };
+                if events.send(down).await.is_err() {
+                    return;
+                }
+                sleep(RETRY).await;
+                LinkEvent::Up { link }
+            }
+        };
+    }
+}
+
+/// How long a socket rests after an error that is not one peer's.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Waits for datagrams and takes those that are there.
+async fn receive_batch(socket: &UdpSocket, pool: &mut BatchPool) -> io::Result<FrameBatch> {
+    let mut batch = pool.take();
+    loop {
+        socket.readable().await?;
+        for _ in 0..MAX_BATCH {
+            let buffer = batch.buffer();
+            buffer.reserve(MAX_DATAGRAM);
+            match socket.try_recv_buf_from(buffer) {
+                Ok((_, from)) => batch.end_frame(link_address(from)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // The ICMP answer to a datagram of ours: one peer is gone, not the socket.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {}
+                Err(error) if batch.is_empty() => return Err(error),
+                // What is here goes first; the error comes again.
+                Err(_) => break,
+            }
+            if batch.octets() >= MAX_BATCH_OCTETS {
+                break;
+            }
+        }
+        if !batch.is_empty() {
+            return Ok(batch);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! The log: which lines, and in which shape, on standard error. Standard output is for the results of commands.
+
+use std::fmt::Debug;
+use std::io::IsTerminal;
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The shape of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people: time, level, sentence.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Why a filter is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    #[error("{0:?} is neither error, warn, info, debug, trace nor off")]
+    NoLevel(String),
+    #[error("{0}")]
+    Syntax(String),
+}
+
+/// Reads a filter: a level, or directives in the syntax of `RUST_LOG` such as `info,mqttsn_gateway::links=debug`.
+///
+/// The libraries beneath us stay at `warn` unless the filter names them: what they have to say below that is about
+/// their own affairs.
+pub fn parse_filter(text: &str) -> Result<EnvFilter, FilterError> {
+    let is_target = |directive: &str| directive.contains(['=', ':', '[', '_']);
+    let is_level = |directive: &str| !directive.is_empty() && directive.parse::<LevelFilter>().is_ok();
+    let directives = text.split(',').map(str::trim).collect::<Vec<_>>();
+    if let Some(word) = directives.iter().find(|word| !is_target(word) && !is_level(word)) {
+        return Err(FilterError::NoLevel((*word).to_owned()));
+    }
+    let quiet = QUIET.iter().filter(|(library, _)| !text.contains(library));
+    let quiet = quiet.map(|(library, level)| format!("{library}={level}"));
+    let all = directives.iter().map(|directive| (*directive).to_owned()).chain(quiet).collect::<Vec<_>>().join(",");
+    EnvFilter::try_new(all).map_err(|error| FilterError::Syntax(error.to_string()))
+}
+
+/// Libraries whose lines say nothing to someone who runs a gateway, and from which level on they may speak.
+const QUIET: [(&str, &str); 5] =
+    [("rumqttd", "off"), ("rumqttc", "warn"), ("rustls", "warn"), ("mio", "warn"), ("tokio", "warn")];
+
+/// Sends the log to standard error from now on. A second call changes nothing.
+pub fn start(filter: EnvFilter, format: LogFormat) {
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // It fails only where a log is set up already, as in tests; that one then stays.
+    let _ = match format {
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).event_format(Line).try_init(),
+    };
+}
+
+/// A line for people: time, level, sentence. The module stands there only at `debug` and `trace`.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        SystemTime.format_time(&mut writer)?;
+        let metadata = event.metadata();
+        write!(writer, " {:<5} ", metadata.level().as_str())?;
+        if *metadata.level() >= tracing::Level::DEBUG {
+            let target = metadata.target();
+            write!(writer, "{}: ", target.strip_prefix("mqttsn_gateway::").unwrap_or(target))?;
+        }
+        if metadata.target().starts_with(OURS) {
+            event.record(&mut Sentence(&mut writer));
+        } else {
+            context.format_fields(writer.by_ref(), event)?;
+        }
+        writeln!(writer)
+    }
+}
+
+/// Our own crate: its messages say in words what its fields say to machines.
+const OURS: &str = "mqttsn_gateway";
+
+/// Writes an event's message and leaves its fields to the JSON.
+struct Sentence<'a, 'w>(&'a mut Writer<'w>);
+
+impl Visit for Sentence<'_, '_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            // It fails if standard error is gone, and then there is nobody to tell.
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_or_a_filter_is_understood() {
+        for good in
+            ["info", "DEBUG", "off", "info,mqttsn_gateway::links=debug", "mqttsn_gateway=trace", "warn, rumqttc=info"]
+        {
+            assert!(parse_filter(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_and_not_taken_for_a_module() {
+        let error = parse_filter("inof").unwrap_err();
+        assert_eq!(error.to_string(), "\"inof\" is neither error, warn, info, debug, trace nor off");
+        assert!(parse_filter("info,degub").is_err());
+        assert!(parse_filter("mqttsn_gateway=loud").is_err());
+        assert!(parse_filter("").is_err());
+    }
+
+    #[test]
+    fn libraries_are_quiet_unless_named() {
+        assert!(parse_filter("debug").unwrap().to_string().contains("rumqttd=off"));
+        assert!(!parse_filter("debug,rumqttd=debug").unwrap().to_string().contains("rumqttd=off"));
+    }
+}

@@ -1,0 +1,3 @@
+//! What the people who run the gateway see of it.
+
+pub mod logging;

@@ -1,0 +1,12 @@
+//! The subcommands that are not the gateway.
+
+pub mod client;
+mod connection;
+mod console;
+pub mod decode;
+mod format;
+mod options;
+mod printer;
+pub mod publish;
+pub mod subscribe;
+mod transport;

@@ -1,0 +1,10 @@
+//! Broker connections against a real Mosquitto.
+#![allow(clippy::wildcard_enum_match_arm)]
+
+mod core;
+mod delivering;
+mod embedded;
+mod mosquitto;
+mod outages;
+mod publishing;
+mod reaching;
