@@ -37,7 +37,7 @@ fn a_serial_port_that_is_not_there_is_named_with_the_ports_that_are() {
     let broker = Mosquitto::start();
     let output = run(&["check", "--broker", &broker.url(), "--udp", "127.0.0.1:0", "--serial", "/dev/ttyNowhere0"]);
 
-    assert_says(&output, 1, &["/dev/ttyNowhere0", "serial ports"]);
+    assert_says(&output, 1, &["there is no serial port /dev/ttyNowhere0"]);
 }
 
 #[test]
