@@ -32,6 +32,6 @@ fn the_banner_says_what_listens_where_and_what_to_try_next() {
     let gateway = Gateway::start(&[&format!("--embedded-broker=127.0.0.1:{port}")]);
     gateway.wait_for(&gateway.udp().to_string());
     gateway.wait_for(&format!("127.0.0.1:{port}"));
-    gateway.wait_for("mqttsn-gateway sub");
-    gateway.wait_for("mqttsn-gateway pub");
+    gateway.wait_for(&format!("sub -p {} -t 'iot/#' -v", gateway.udp().port()));
+    gateway.wait_for(&format!("pub -p {} -t iot/home1/livingroom/temperature -m 21.5 -q 1", gateway.udp().port()));
 }
