@@ -13,11 +13,34 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("broker", &["wire", "core"]),
     ("store", &["wire", "core"]),
     ("ops", &["wire", "core"]),
-    ("tools", &["wire", "links"]),
+    ("tools", &["wire", "links", "core"]),
     ("app", &["wire", "core", "links", "broker", "store", "ops", "tools"]),
     ("main.rs", &["app", "tools"]),
     ("lib.rs", &[]),
 ];
+
+/// What the rooms around the core may name of it: the types that cross its border, never its behaviour.
+const CORE_IO: &[&str] = &[
+    "BrokerCommand",
+    "BrokerEvent",
+    "BrokerOffer",
+    "BrokerReason",
+    "ConnId",
+    "Delivery",
+    "Instant",
+    "LinkAddress",
+    "LinkId",
+    "Message",
+    "Peer",
+    "PublishOutcome",
+    "SubscribeOutcome",
+    "SubscriptionId",
+    "Token",
+    "topics",
+];
+
+/// The rooms that drive the core.
+const DRIVERS: &[&str] = &["app", "sim", "core"];
 
 /// Lines of a source file before its tests.
 const MAX_LINES: usize = 600;
@@ -31,6 +54,23 @@ fn every_room_imports_only_the_rooms_it_may() {
         for imported in imported_rooms(&text) {
             if imported != room && !allowed.contains(&imported) {
                 trespasses.push(format!("{} imports {imported}", file.display()));
+            }
+        }
+    }
+    assert!(trespasses.is_empty(), "{trespasses:#?}");
+}
+
+#[test]
+fn only_the_app_knows_more_of_the_core_than_its_border() {
+    let mut trespasses = Vec::new();
+    for file in source_files() {
+        if DRIVERS.contains(&room_of(&file).0) {
+            continue;
+        }
+        let text = without_comments(&production_part(&read(&file)));
+        for name in names_behind("crate::core::", &text) {
+            if !CORE_IO.contains(&name) {
+                trespasses.push(format!("{} imports core::{name}", file.display()));
             }
         }
     }
@@ -68,18 +108,23 @@ fn imports_are_found_in_every_form() {
 }
 
 /// The rooms named behind `crate::` and behind the crate's own name.
-fn imported_rooms(text: &str) -> Vec<&'static str> {
-    let mut rooms = Vec::new();
-    for root in ["crate::", "mqttsn_gateway::"] {
-        for (at, _) in text.match_indices(root) {
-            let path = &text[at + root.len()..];
-            match path.strip_prefix('{') {
-                None => rooms.extend(room_named(path)),
-                Some(group) => rooms.extend(heads_of(group).into_iter().filter_map(room_named)),
-            }
+fn imported_rooms(text: &str) -> Vec<&str> {
+    let names = ["crate::", "mqttsn_gateway::"].into_iter().flat_map(|root| names_behind(root, text));
+    names.filter(|name| ROOMS.iter().any(|(room, _)| room == name)).collect()
+}
+
+/// The first names behind `prefix`, wherever it stands, alone or in a group in braces.
+fn names_behind<'a>(prefix: &str, text: &'a str) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for (at, _) in text.match_indices(prefix) {
+        let path = &text[at + prefix.len()..];
+        match path.strip_prefix('{') {
+            None => names.push(first_name(path)),
+            Some(group) => names.extend(heads_of(group).into_iter().map(first_name)),
         }
     }
-    rooms
+    names.retain(|name| !name.is_empty());
+    names
 }
 
 /// The beginnings of the members of a `use` group, which are separated by commas on the group's own level.
@@ -98,10 +143,10 @@ fn heads_of(group: &str) -> Vec<&str> {
     heads
 }
 
-fn room_named(path: &str) -> Option<&'static str> {
+fn first_name(path: &str) -> &str {
     let path = path.trim_start();
     let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
-    ROOMS.iter().map(|(room, _)| *room).find(|room| *room == &path[..end])
+    &path[..end]
 }
 
 fn room_of(file: &Path) -> (&'static str, &'static [&'static str]) {
