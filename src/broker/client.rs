@@ -44,6 +44,20 @@ pub(super) enum Purpose {
     Probe,
 }
 
+/// How far the session is.
+///
+/// The gateway remembers nothing of a former process, so the first attempt connects twice: once to make the broker
+/// forget, and then for a session that lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The broker may have a session of a former process.
+    ToWipe,
+    /// The broker has forgotten; ours is about to begin.
+    Wiped,
+    /// A session found at the broker is ours.
+    Established,
+}
+
 /// The sending half of a connection. No call blocks; what is sent while the link is down waits in the library.
 pub(super) trait Client: Send {
     fn publish(&self, slot: usize, message: &Message) -> Answering;
@@ -67,14 +81,22 @@ pub(super) enum Answer {
     Unsubscribe(usize),
 }
 
+/// How many publishes may wait for the broker's answer at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    /// At QoS 1 and 2 together.
+    pub(super) acknowledged: u16,
+    /// At QoS 2.
+    pub(super) exactly_once: u16,
+}
+
 /// What a version's event loop tells the driver.
 #[derive(Debug)]
 pub(super) enum Signal {
     Up {
         session_present: bool,
         offer: BrokerOffer,
-        /// Publishes at QoS 1 and 2 that the broker lets us have under way.
-        window: u16,
+        window: Window,
     },
     Failed(Failure),
     Message(Incoming),
@@ -114,6 +136,15 @@ pub(super) struct Wire {
     pub(super) signals: mpsc::Receiver<Signal>,
     /// Starts the first attempt, and after [`Signal::Failed`] another one.
     pub(super) retry: Arc<Notify>,
+}
+
+impl Stage {
+    pub(super) fn first(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Session => Self::ToWipe,
+            Purpose::Probe => Self::Established,
+        }
+    }
 }
 
 impl Version {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
-use super::client::{Answer, Client, Incoming, Purpose, Signal, Version, Wire};
+use super::client::{Answer, Client, Incoming, Purpose, Signal, Version, Window, Wire};
 use super::failure::{Failure, Moment};
 use super::inbound::{Arrival, Inbound};
 use super::outbound::{Outbound, Publish, Request};
@@ -65,7 +65,7 @@ enum Stage {
 #[derive(Clone, Copy, Debug)]
 enum Link {
     Down,
-    Up { offer: BrokerOffer, window: u16, since: Instant },
+    Up { offer: BrokerOffer, window: Window, since: Instant },
 }
 
 /// How a turn ends if not by another one.
@@ -222,7 +222,7 @@ impl Driver {
         Ok(())
     }
 
-    fn on_up(&mut self, session_present: bool, offer: BrokerOffer, window: u16, version: Version) {
+    fn on_up(&mut self, session_present: bool, offer: BrokerOffer, window: Window, version: Version) {
         let now = Instant::now();
         info!(conn = self.conn.0, session_present, "connected to {} ({version})", self.settings.url);
         self.link = Link::Up { offer, window, since: now };

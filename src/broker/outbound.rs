@@ -19,7 +19,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::client::{Answer, Answering, Client};
+use super::client::{Answer, Answering, Client, Window};
 use crate::core::topics::TopicFilter;
 use crate::core::{
     BrokerEvent, BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
@@ -64,14 +64,21 @@ pub(super) struct Outbound {
     again: VecDeque<Publish>,
     waiting: VecDeque<(Instant, Publish)>,
     in_flight: Slab<InFlight>,
-    /// How many of `in_flight` are at QoS 1 and 2.
-    acknowledged: usize,
+    under_way: UnderWay,
     /// How many of `in_flight` were handed over in a session that is lost, and will be answered with that.
     stale: usize,
     session: u64,
     requests: VecDeque<Request>,
     requests_in_flight: Slab<Request>,
     answers: FuturesUnordered<Answering>,
+}
+
+/// How many of the publishes are under way at each QoS.
+#[derive(Debug, Default)]
+struct UnderWay {
+    at_most_once: usize,
+    at_least_once: usize,
+    exactly_once: usize,
 }
 
 #[derive(Debug)]
@@ -106,7 +113,7 @@ impl Outbound {
             again: VecDeque::new(),
             waiting: VecDeque::new(),
             in_flight: Slab::new(),
-            acknowledged: 0,
+            under_way: UnderWay::default(),
             stale: 0,
             session: 0,
             requests: VecDeque::new(),
@@ -137,7 +144,7 @@ impl Outbound {
         &mut self,
         client: &dyn Client,
         offer: &BrokerOffer,
-        window: u16,
+        window: Window,
         out: &mut Vec<BrokerEvent>,
     ) {
         self.hand_over_requests(client, offer);
@@ -146,7 +153,7 @@ impl Outbound {
                 answer(publish.token, PublishOutcome::Refused(reason), out);
                 continue;
             }
-            self.acknowledged += usize::from(publish.message.qos != Qos::AtMostOnce);
+            *self.under_way.at(publish.message.qos) += 1;
             let entry = self.in_flight.vacant_entry();
             self.answers.push(client.publish(entry.key(), &publish.message));
             entry.insert(InFlight { publish, session: self.session });
@@ -170,7 +177,7 @@ impl Outbound {
         match answered {
             Answer::Publish(slot, outcome) => {
                 let InFlight { publish, session } = self.in_flight.remove(slot);
-                self.acknowledged -= usize::from(publish.message.qos != Qos::AtMostOnce);
+                *self.under_way.at(publish.message.qos) -= 1;
                 self.stale -= usize::from(session != self.session);
                 if outcome == PublishOutcome::Lost && publish.message.qos == Qos::AtLeastOnce {
                     self.again.push_back(publish);
@@ -226,19 +233,15 @@ impl Outbound {
                 Request::Unsubscribe { .. } => {}
             }
         }
-        (self.acknowledged, self.stale) = (0, 0);
+        (self.under_way, self.stale) = (UnderWay::default(), 0);
     }
 
     /// Takes the next publish if it may be sent now.
-    fn next_publish(&mut self, window: u16) -> Option<Publish> {
+    fn next_publish(&mut self, window: Window) -> Option<Publish> {
         let waiting = self.waiting.front().map(|(_, publish)| publish);
         // While answers from a lost session are due, older messages may still have to go first.
         let next = self.again.front().or_else(|| waiting.filter(|_| self.stale == 0))?;
-        let (under_way, allowed) = match next.message.qos {
-            Qos::AtMostOnce => (self.in_flight.len() - self.acknowledged, QOS0_WINDOW),
-            Qos::AtLeastOnce | Qos::ExactlyOnce => (self.acknowledged, usize::from(window)),
-        };
-        if under_way >= allowed {
+        if !self.under_way.allows(next.message.qos, window) {
             return None;
         }
         self.again.pop_front().or_else(|| {
@@ -264,6 +267,26 @@ impl Outbound {
                 Request::Unsubscribe { filter } => client.unsubscribe(entry.key(), filter),
             });
             entry.insert(request);
+        }
+    }
+}
+
+impl UnderWay {
+    fn at(&mut self, qos: Qos) -> &mut usize {
+        match qos {
+            Qos::AtMostOnce => &mut self.at_most_once,
+            Qos::AtLeastOnce => &mut self.at_least_once,
+            Qos::ExactlyOnce => &mut self.exactly_once,
+        }
+    }
+
+    /// Returns whether one more may be under way.
+    fn allows(&self, qos: Qos, window: Window) -> bool {
+        let acknowledged = self.at_least_once + self.exactly_once < usize::from(window.acknowledged);
+        match qos {
+            Qos::AtMostOnce => self.at_most_once < QOS0_WINDOW,
+            Qos::AtLeastOnce => acknowledged,
+            Qos::ExactlyOnce => acknowledged && self.exactly_once < usize::from(window.exactly_once),
         }
     }
 }

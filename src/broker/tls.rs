@@ -61,7 +61,8 @@ pub(super) fn explain_rustls(error: &rustls::Error, settings: &BrokerSettings) -
     let host = &settings.url.host;
     match error {
         rustls::Error::InvalidCertificate(problem) => match problem {
-            CertificateError::UnknownIssuer => match &settings.ca {
+            // A bad signature is that of another authority of the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => match &settings.ca {
                 None => "its certificate is signed by an authority that this system does not know: \
                          name the authority's file with `ca = \"FILE\"`"
                     .to_owned(),

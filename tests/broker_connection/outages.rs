@@ -74,10 +74,8 @@ async fn a_broker_that_forgets_the_session_gets_qos_1_again_and_qos_2_is_called_
             let mut broker = Mosquitto::start();
             let mut core = Core::start(settings(&broker.url(), protocol));
             core.up().await;
-            let mut answered_before = 0;
             let answers = publish_through(&mut core, qos, &mut |answered| {
                 if answered == 500 {
-                    answered_before = answered;
                     broker.kill();
                     broker.resume();
                 }
