@@ -28,9 +28,10 @@ const LARGEST_PACKET: usize = 268_435_460;
 /// Requests that the library takes up before it writes, so that one write carries many.
 const REQUEST_BATCH: usize = 128;
 
-/// QoS 2 publishes under way that Mosquitto takes unless told otherwise (its `max_inflight_messages`). In 3.1.1 it
-/// cannot say so; of more, version 2.0.11 acknowledges all and loses those beyond.
-const MOSQUITTO_TAKES: u16 = 20;
+/// QoS 2 publishes that may be under way. Mosquitto takes 20 unless told otherwise (its `max_inflight_messages`) and in
+/// 3.1.1 cannot say so; with more, version 2.0.11 acknowledges messages that it loses, or ends the connection each time
+/// they are repeated. Half of it leaves room for the QoS 1 messages in between, which count too.
+const QOS2_WINDOW: u16 = 10;
 
 /// What 3.1.1 offers without saying so.
 const OFFER: BrokerOffer =
@@ -231,7 +232,7 @@ impl V4Source {
             return Signal::Failed(Failure::Garbage("it resumes a session that it was asked to forget".to_owned()));
         }
         self.stage = Stage::Established;
-        let window = Window { acknowledged: self.in_flight, exactly_once: self.in_flight.min(MOSQUITTO_TAKES) };
+        let window = Window { acknowledged: self.in_flight, exactly_once: self.in_flight.min(QOS2_WINDOW) };
         Signal::Up { session_present: connack.session_present, offer: OFFER, window }
     }
 }
