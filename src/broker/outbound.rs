@@ -4,6 +4,11 @@
 //! connection. When the broker has lost the session it forgets them; then a QoS 1 message is handed over again as a
 //! new one, before anything younger, and a QoS 2 message is answered with `Lost`, because it may have arrived.
 //!
+//! Some brokers end the connection when they do not want a message. Repeated in each new connection, one device's
+//! message would keep the gateway from the broker for ever. So when connections break early with the same message
+//! under way, the session is given up and what was under way is sent one by one: the message with which the
+//! connection breaks then is the one, and is refused.
+//!
 //! Each request handed over is a future in one `FuturesUnordered`. The library completes it in the same step in which
 //! it takes the broker's answer, so no answer is lost with a broken connection, as the library's events are: it drops
 //! those of the batch in which an error occurs. A completed future costs well under a microsecond and is found without
@@ -18,8 +23,9 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use slab::Slab;
 use tokio::time::Instant;
+use tracing::warn;
 
-use super::client::{Answer, Answering, Client, Window};
+use super::client::{Answer, Answering, Attempt, Client, Window};
 use crate::core::topics::TopicFilter;
 use crate::core::{
     BrokerEvent, BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
@@ -36,6 +42,12 @@ const REQUEST_WINDOW: usize = 128;
 /// all, and an old reading would pass for a new one.
 const QOS0_KEPT: Duration = Duration::from_secs(30);
 
+/// Connections that broke early with a message under way, after which the message is a suspect.
+const SUSPECT_AFTER: u32 = 3;
+
+/// MQTT 5 §2.4.
+const UNSPECIFIED_ERROR: BrokerReason = BrokerReason(0x80);
+
 /// How many commands wait: counted up where they are submitted, down where they are handed over.
 #[derive(Debug)]
 pub(super) struct Load {
@@ -46,8 +58,10 @@ pub(super) struct Load {
 /// A publish on its way.
 #[derive(Debug)]
 pub(super) struct Publish {
-    pub(super) token: Option<Token>,
-    pub(super) message: Message,
+    token: Option<Token>,
+    message: Message,
+    /// Connections that broke early while this was under way.
+    broke: u32,
 }
 
 /// A change of subscriptions on its way.
@@ -68,9 +82,19 @@ pub(super) struct Outbound {
     /// How many of `in_flight` were handed over in a session that is lost, and will be answered with that.
     stale: usize,
     session: u64,
+    pace: Pace,
     requests: VecDeque<Request>,
     requests_in_flight: Slab<Request>,
     answers: FuturesUnordered<Answering>,
+}
+
+/// How many messages at QoS 1 and 2 to send before the first is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// As many as the broker takes.
+    Full,
+    /// One, to find out which one breaks the connection.
+    OneByOne,
 }
 
 /// How many of the publishes are under way at each QoS.
@@ -116,6 +140,7 @@ impl Outbound {
             under_way: UnderWay::default(),
             stale: 0,
             session: 0,
+            pace: Pace::Full,
             requests: VecDeque::new(),
             requests_in_flight: Slab::new(),
             answers: FuturesUnordered::new(),
@@ -148,6 +173,9 @@ impl Outbound {
         out: &mut Vec<BrokerEvent>,
     ) {
         self.hand_over_requests(client, offer);
+        if self.again.is_empty() && self.in_flight.is_empty() {
+            self.pace = Pace::Full;
+        }
         while let Some(publish) = self.next_publish(window) {
             if let Some(reason) = refusal(&publish.message, offer) {
                 answer(publish.token, PublishOutcome::Refused(reason), out);
@@ -179,10 +207,17 @@ impl Outbound {
                 let InFlight { publish, session } = self.in_flight.remove(slot);
                 *self.under_way.at(publish.message.qos) -= 1;
                 self.stale -= usize::from(session != self.session);
-                if outcome == PublishOutcome::Lost && publish.message.qos == Qos::AtLeastOnce {
-                    self.again.push_back(publish);
-                } else {
-                    answer(publish.token, outcome, out);
+                match outcome {
+                    PublishOutcome::Lost if publish.broke > SUSPECT_AFTER => {
+                        let topic = publish.message.topic.as_str();
+                        warn!("gave up a message to `{topic}`: the broker ends the connection whenever it is sent");
+                        answer(publish.token, PublishOutcome::Refused(UNSPECIFIED_ERROR), out);
+                    }
+                    PublishOutcome::Lost if publish.message.qos == Qos::AtLeastOnce => self.again.push_back(publish),
+                    PublishOutcome::Accepted
+                    | PublishOutcome::Refused(_)
+                    | PublishOutcome::Busy
+                    | PublishOutcome::Lost => answer(publish.token, outcome, out),
                 }
             }
             Answer::Subscribe(slot, outcome) => match self.requests_in_flight.remove(slot) {
@@ -199,6 +234,23 @@ impl Outbound {
     pub(super) fn session_lost(&mut self) {
         self.session += 1;
         self.stale = self.in_flight.len();
+    }
+
+    /// Notes that a connection broke soon after it was made, and returns how to go on.
+    pub(super) fn broke_early(&mut self) -> Attempt {
+        let mut suspects = 0;
+        for (_, InFlight { publish, .. }) in &mut self.in_flight {
+            // Together with others a suspect stays one; alone it is found guilty.
+            if publish.broke < SUSPECT_AFTER || self.pace == Pace::OneByOne {
+                publish.broke += 1;
+            }
+            suspects += usize::from(publish.broke >= SUSPECT_AFTER);
+        }
+        if suspects == 0 {
+            return Attempt::Resume;
+        }
+        self.pace = Pace::OneByOne;
+        Attempt::Afresh
     }
 
     /// Drops what is too old to be sent and returns how much that was.
@@ -241,6 +293,10 @@ impl Outbound {
         let waiting = self.waiting.front().map(|(_, publish)| publish);
         // While answers from a lost session are due, older messages may still have to go first.
         let next = self.again.front().or_else(|| waiting.filter(|_| self.stale == 0))?;
+        let window = match self.pace {
+            Pace::Full => window,
+            Pace::OneByOne => Window { acknowledged: 1, exactly_once: 1 },
+        };
         if !self.under_way.allows(next.message.qos, window) {
             return None;
         }
@@ -291,6 +347,12 @@ impl UnderWay {
     }
 }
 
+impl Publish {
+    pub(super) fn new(token: Option<Token>, message: Message) -> Self {
+        Self { token, message, broke: 0 }
+    }
+}
+
 impl Request {
     fn filter(&self) -> &TopicFilter {
         match self {
@@ -307,7 +369,6 @@ fn answer(token: Option<Token>, outcome: PublishOutcome, out: &mut Vec<BrokerEve
 
 /// Refuses what the broker would answer by ending the connection.
 fn refusal(message: &Message, offer: &BrokerOffer) -> Option<BrokerReason> {
-    // MQTT 5 §2.4.
     const PACKET_TOO_LARGE: BrokerReason = BrokerReason(0x95);
     const RETAIN_NOT_SUPPORTED: BrokerReason = BrokerReason(0x9A);
     const QOS_NOT_SUPPORTED: BrokerReason = BrokerReason(0x9B);

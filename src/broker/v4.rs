@@ -169,6 +169,11 @@ impl Source for V4Source {
             Err(error) => Some(Signal::Failed(failure(error))),
         }
     }
+
+    fn forget(&mut self) {
+        self.stage = Stage::ToWipe;
+        self.eventloop.reset_session_state();
+    }
 }
 
 /// Connects and disconnects with the clean flag, so that the broker forgets the session of a former process.

@@ -208,6 +208,11 @@ impl Source for V5Source {
             }
         }
     }
+
+    fn forget(&mut self) {
+        self.stage = Stage::ToWipe;
+        self.eventloop.reset_session_state();
+    }
 }
 
 /// Connects and disconnects with the clean start flag, so that the broker forgets the session of a former process.
