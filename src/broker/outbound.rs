@@ -384,3 +384,170 @@ fn refusal(message: &Message, offer: &BrokerOffer) -> Option<BrokerReason> {
     }
     (message.qos > offer.max_qos).then_some(QOS_NOT_SUPPORTED)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::core::topics::TopicName;
+
+    const OFFER: BrokerOffer =
+        BrokerOffer { max_qos: Qos::ExactlyOnce, retain: true, subscription_ids: true, max_packet: None };
+
+    /// A library that writes down what it is handed and is answered by hand.
+    #[derive(Default)]
+    struct FakeClient {
+        sent: RefCell<Vec<String>>,
+        open: RefCell<HashMap<String, oneshot::Sender<PublishOutcome>>>,
+    }
+
+    impl FakeClient {
+        fn sent(&self) -> Vec<String> {
+            self.sent.take()
+        }
+
+        fn complete(&self, what: &str, outcome: PublishOutcome) {
+            self.open.borrow_mut().remove(what).unwrap().send(outcome).unwrap();
+        }
+
+        fn note(&self, what: String) -> oneshot::Receiver<PublishOutcome> {
+            let (sender, receiver) = oneshot::channel();
+            self.sent.borrow_mut().push(what.clone());
+            self.open.borrow_mut().insert(what, sender);
+            receiver
+        }
+    }
+
+    impl Client for FakeClient {
+        fn publish(&self, slot: usize, message: &Message) -> Answering {
+            let outcome = self.note(message.topic.as_str().to_owned());
+            Box::pin(async move { Answer::Publish(slot, outcome.await.unwrap()) })
+        }
+
+        fn subscribe(&self, slot: usize, filter: &TopicFilter, qos: Qos, _: Option<SubscriptionId>) -> Answering {
+            let outcome = self.note(format!("+{}", filter.as_str()));
+            Box::pin(async move {
+                outcome.await.unwrap();
+                Answer::Subscribe(slot, SubscribeOutcome::Granted(qos))
+            })
+        }
+
+        fn unsubscribe(&self, slot: usize, filter: &TopicFilter) -> Answering {
+            let outcome = self.note(format!("-{}", filter.as_str()));
+            Box::pin(async move {
+                outcome.await.unwrap();
+                Answer::Unsubscribe(slot)
+            })
+        }
+
+        fn acknowledge(&self, _: Qos, _: u16) {}
+
+        fn disconnect(&self) {}
+    }
+
+    struct Rig {
+        outbound: Outbound,
+        client: FakeClient,
+        out: Vec<BrokerEvent>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let outbound = Outbound::new(Arc::new(Load::new(100)));
+            Self { outbound, client: FakeClient::default(), out: Vec::new() }
+        }
+
+        fn push(&mut self, topic: &str, qos: Qos) {
+            assert!(self.outbound.load.enter());
+            let message = Message {
+                topic: TopicName::parse(topic.as_bytes()).unwrap(),
+                payload: Bytes::new(),
+                qos,
+                retain: false,
+            };
+            self.outbound.push(Instant::now(), Publish::new(Some(Token(0)), message));
+        }
+
+        /// Takes the answers that are there, hands over, and returns what was handed over.
+        fn turn(&mut self, window: u16) -> Vec<String> {
+            while let Some(answer) = self.outbound.try_answer() {
+                self.outbound.answered(answer, &mut self.out);
+            }
+            let window = Window { acknowledged: window, exactly_once: window };
+            self.outbound.hand_over(&self.client, &OFFER, window, &mut self.out);
+            self.client.sent()
+        }
+    }
+
+    #[test]
+    fn no_more_is_under_way_than_the_window_allows() {
+        let mut rig = Rig::new();
+        ["a", "b", "c"].into_iter().for_each(|topic| rig.push(topic, Qos::AtLeastOnce));
+        assert_eq!(rig.turn(2), ["a", "b"]);
+        rig.client.complete("b", PublishOutcome::Accepted);
+        assert_eq!(rig.turn(2), ["c"]);
+        assert_eq!(rig.out, [BrokerEvent::Published { token: Token(0), outcome: PublishOutcome::Accepted }]);
+    }
+
+    #[test]
+    fn after_a_lost_session_older_messages_go_first() {
+        let mut rig = Rig::new();
+        [("a", Qos::AtLeastOnce), ("b", Qos::ExactlyOnce), ("c", Qos::AtLeastOnce), ("d", Qos::AtLeastOnce)]
+            .into_iter()
+            .for_each(|(topic, qos)| rig.push(topic, qos));
+        assert_eq!(rig.turn(3), ["a", "b", "c"]);
+        rig.outbound.session_lost();
+        rig.client.complete("a", PublishOutcome::Lost);
+        assert_eq!(rig.turn(4), ["a"], "the younger d waits until the fate of all older ones is known");
+        rig.client.complete("b", PublishOutcome::Lost);
+        rig.client.complete("c", PublishOutcome::Lost);
+        assert_eq!(rig.turn(4), ["c", "d"]);
+        assert_eq!(
+            rig.out,
+            [BrokerEvent::Published { token: Token(0), outcome: PublishOutcome::Lost }],
+            "QoS 2 is not sent twice"
+        );
+    }
+
+    #[test]
+    fn changes_of_one_subscription_are_sent_one_after_the_other() {
+        let filter = |text: &str| TopicFilter::parse(text.as_bytes()).unwrap();
+        let mut rig = Rig::new();
+        rig.outbound.push_request(Request::Unsubscribe { filter: filter("a") });
+        assert!(rig.outbound.load.enter());
+        let again = filter("a");
+        let (token, id) = (Token(1), SubscriptionId(1));
+        rig.outbound.push_request(Request::Subscribe { token, filter: again, qos: Qos::AtLeastOnce, id });
+        assert_eq!(rig.turn(1), ["-a"]);
+        rig.client.complete("-a", PublishOutcome::Accepted);
+        assert_eq!(rig.turn(1), ["+a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_qos_0_message_is_dropped_and_an_old_qos_1_message_is_sent() {
+        let mut rig = Rig::new();
+        rig.push("a", Qos::AtMostOnce);
+        rig.push("b", Qos::AtLeastOnce);
+        tokio::time::advance(QOS0_KEPT + Duration::from_secs(1)).await;
+        rig.push("c", Qos::AtMostOnce);
+        assert_eq!(rig.outbound.drop_outdated(Instant::now(), &mut rig.out), 1);
+        assert_eq!(rig.turn(1), ["b", "c"]);
+    }
+
+    #[test]
+    fn every_token_is_answered_when_all_is_abandoned() {
+        let mut rig = Rig::new();
+        ["a", "b"].into_iter().for_each(|topic| rig.push(topic, Qos::AtLeastOnce));
+        rig.turn(1);
+        rig.outbound.abandon(&mut rig.out);
+        let published = |outcome| BrokerEvent::Published { token: Token(0), outcome };
+        assert_eq!(rig.out, [published(PublishOutcome::Lost), published(PublishOutcome::Busy)]);
+        assert!(rig.outbound.is_idle());
+        assert_eq!(rig.outbound.load.waiting.load(Ordering::Relaxed), 0);
+    }
+}

@@ -57,6 +57,7 @@ pub(super) fn explain(error: &io::Error, settings: &BrokerSettings) -> Option<St
     error.get_ref()?.downcast_ref::<rustls::Error>().map(|error| explain_rustls(error, settings))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "only the library's commonest errors have a remedy")]
 pub(super) fn explain_rustls(error: &rustls::Error, settings: &BrokerSettings) -> String {
     let host = &settings.url.host;
     match error {

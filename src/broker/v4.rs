@@ -242,6 +242,7 @@ impl V4Source {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's own words do for what no broker should cause")]
 fn failure(error: ConnectionError) -> Failure {
     match error {
         ConnectionError::Io(error) => Failure::Io(error),

@@ -293,6 +293,7 @@ impl V5Source {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's own words do for what no broker should cause")]
 fn failure(error: ConnectionError) -> Failure {
     match error {
         ConnectionError::Io(error) => Failure::Io(error),
