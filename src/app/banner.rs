@@ -1,6 +1,6 @@
 //! What is said at the start: what listens where, which broker, what was assumed, and what to try next.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use tracing::{info, warn};
@@ -87,7 +87,7 @@ pub(super) fn assumption_in_words(serial: &Serial) -> Option<String> {
     ))
 }
 
-/// Two commands that show a message on its way, ready to be copied.
+/// Commands that show a message on its way, ready to be copied.
 fn next_steps(config: &Config, udp: Option<SocketAddr>, program: &str) -> Vec<String> {
     let url = &config.broker.url;
     let mut subscribe = format!("mosquitto_sub -h {} -p {} -t 'iot/#' -v", url.host, url.port);
@@ -103,14 +103,13 @@ fn next_steps(config: &Config, udp: Option<SocketAddr>, program: &str) -> Vec<St
     let mut steps = vec![format!("to see what devices publish:  {subscribe}")];
     if let Some(address) = udp {
         let host = match address.ip() {
+            // The tools go to localhost unless told otherwise.
             ip if ip.is_unspecified() || ip.is_loopback() && ip.is_ipv4() => String::new(),
-            IpAddr::V4(ip) => format!(" -h {ip}"),
-            IpAddr::V6(ip) => format!(" -h {ip}"),
+            ip => format!(" -h {ip}"),
         };
-        steps.push(format!(
-            "to publish as a device would: {program} pub{host} -p {} -t {TOPIC} -m 21.5 -q 1",
-            address.port()
-        ));
+        let port = address.port();
+        steps.push(format!("or, as a device would see it: {program} sub{host} -p {port} -t 'iot/#' -v"));
+        steps.push(format!("to publish as a device would: {program} pub{host} -p {port} -t {TOPIC} -m 21.5 -q 1"));
     }
     steps
 }
@@ -121,12 +120,14 @@ fn program() -> String {
     as_command(Path::new(&started_as))
 }
 
+/// Cargo starts what it has built by its path from the package, which need not be what the user typed.
 fn as_command(started_as: &Path) -> String {
-    let mut folders = started_as.iter().rev().skip(1);
-    match (folders.next().and_then(|folder| folder.to_str()), folders.next().and_then(|folder| folder.to_str())) {
-        (Some("release"), Some("target")) => "cargo run --release --".into(),
-        (Some("debug"), Some("target")) => "cargo run --".into(),
-        _ => started_as.display().to_string(),
+    if started_as.starts_with("target/release") {
+        "cargo run --release --".into()
+    } else if started_as.starts_with("target/debug") {
+        "cargo run --".into()
+    } else {
+        started_as.display().to_string()
     }
 }
 
@@ -149,19 +150,21 @@ mod tests {
             steps,
             [
                 "to see what devices publish:  mosquitto_sub -h localhost -p 1884 -t 'iot/#' -v",
+                "or, as a device would see it: mqttsn-gateway sub -p 1885 -t 'iot/#' -v",
                 "to publish as a device would: mqttsn-gateway pub -p 1885 \
                  -t iot/home1/livingroom/temperature -m 21.5 -q 1",
             ]
         );
         let steps = next_steps(&config("mqtts://b.example"), Some("10.0.0.1:1".parse().unwrap()), "x");
         assert!(steps[0].contains("-p 8883") && steps[0].ends_with("--tls-use-os-certs"), "{steps:?}");
-        assert!(steps[1].contains("x pub -h 10.0.0.1 -p 1 "), "{steps:?}");
+        assert!(steps[2].contains("x pub -h 10.0.0.1 -p 1 "), "{steps:?}");
     }
 
     #[test]
     fn a_program_started_by_cargo_is_started_by_cargo_again() {
         assert_eq!(as_command(Path::new("target/release/mqttsn-gateway")), "cargo run --release --");
-        assert_eq!(as_command(Path::new("/home/me/x/target/debug/mqttsn-gateway")), "cargo run --");
+        assert_eq!(as_command(Path::new("target/debug/mqttsn-gateway")), "cargo run --");
+        assert_eq!(as_command(Path::new("/opt/target/debug/mqttsn-gateway")), "/opt/target/debug/mqttsn-gateway");
         assert_eq!(as_command(Path::new("./mqttsn-gateway")), "./mqttsn-gateway");
         assert_eq!(as_command(Path::new("mqttsn-gateway")), "mqttsn-gateway");
     }
