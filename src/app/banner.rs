@@ -1,6 +1,6 @@
 //! What is said at the start: what listens where, which broker, what was assumed, and what to try next.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use tracing::{info, warn};
@@ -103,9 +103,9 @@ fn next_steps(config: &Config, udp: Option<SocketAddr>, program: &str) -> Vec<St
 /// The flags by which `pub` and `sub` find the gateway at this address.
 fn gateway_flags(address: SocketAddr) -> String {
     let host = match address.ip() {
+        // The tools go to localhost unless told otherwise.
         ip if ip.is_unspecified() || ip.is_loopback() && ip.is_ipv4() => String::new(),
-        IpAddr::V4(ip) => format!(" -h {ip}"),
-        IpAddr::V6(ip) => format!(" -h {ip}"),
+        ip => format!(" -h {ip}"),
     };
     format!("{host} -p {}", address.port())
 }
@@ -131,12 +131,14 @@ fn program() -> String {
     as_command(Path::new(&started_as))
 }
 
+/// Cargo starts what it has built by its path from the package, which need not be what the user typed.
 fn as_command(started_as: &Path) -> String {
-    let mut folders = started_as.iter().rev().skip(1);
-    match (folders.next().and_then(|folder| folder.to_str()), folders.next().and_then(|folder| folder.to_str())) {
-        (Some("release"), Some("target")) => "cargo run --release --".into(),
-        (Some("debug"), Some("target")) => "cargo run --".into(),
-        _ => started_as.display().to_string(),
+    if started_as.starts_with("target/release") {
+        "cargo run --release --".into()
+    } else if started_as.starts_with("target/debug") {
+        "cargo run --".into()
+    } else {
+        started_as.display().to_string()
     }
 }
 
@@ -175,7 +177,8 @@ mod tests {
     #[test]
     fn a_program_started_by_cargo_is_started_by_cargo_again() {
         assert_eq!(as_command(Path::new("target/release/mqttsn-gateway")), "cargo run --release --");
-        assert_eq!(as_command(Path::new("/home/me/x/target/debug/mqttsn-gateway")), "cargo run --");
+        assert_eq!(as_command(Path::new("target/debug/mqttsn-gateway")), "cargo run --");
+        assert_eq!(as_command(Path::new("/opt/target/debug/mqttsn-gateway")), "/opt/target/debug/mqttsn-gateway");
         assert_eq!(as_command(Path::new("./mqttsn-gateway")), "./mqttsn-gateway");
         assert_eq!(as_command(Path::new("mqttsn-gateway")), "mqttsn-gateway");
     }

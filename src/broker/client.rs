@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use bytestring::ByteString;
 use rustls::ClientConfig;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use super::failure::Failure;
 use super::settings::{BrokerSettings, Protocol};
@@ -44,6 +44,20 @@ pub(super) enum Purpose {
     Probe,
 }
 
+/// How far the session is.
+///
+/// The gateway remembers nothing of a former process, so the first attempt connects twice: once to make the broker
+/// forget, and then for a session that lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The broker may have a session of a former process.
+    ToWipe,
+    /// The broker has forgotten; ours is about to begin.
+    Wiped,
+    /// A session found at the broker is ours.
+    Established,
+}
+
 /// The sending half of a connection. No call blocks; what is sent while the link is down waits in the library.
 pub(super) trait Client: Send {
     fn publish(&self, slot: usize, message: &Message) -> Answering;
@@ -67,14 +81,22 @@ pub(super) enum Answer {
     Unsubscribe(usize),
 }
 
+/// How many publishes may wait for the broker's answer at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    /// At QoS 1 and 2 together.
+    pub(super) acknowledged: u16,
+    /// At QoS 2.
+    pub(super) exactly_once: u16,
+}
+
 /// What a version's event loop tells the driver.
 #[derive(Debug)]
 pub(super) enum Signal {
     Up {
         session_present: bool,
         offer: BrokerOffer,
-        /// Publishes at QoS 1 and 2 that the broker lets us have under way.
-        window: u16,
+        window: Window,
     },
     Failed(Failure),
     Message(Incoming),
@@ -105,6 +127,17 @@ pub(super) struct Incoming {
 pub(super) trait Source: Send {
     /// Runs the event loop until something happens; `None` if it is of no interest here.
     fn next(&mut self) -> impl Future<Output = Option<Signal>> + Send;
+    /// Gives the session up. Everything under way is answered with `Lost`.
+    fn forget(&mut self);
+}
+
+/// How to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// Resume the session if there is one.
+    Resume,
+    /// Give the session up, here and at the broker.
+    Afresh,
 }
 
 /// A connection in one MQTT version, made but not yet running: `pump` must be polled.
@@ -113,7 +146,16 @@ pub(super) struct Wire {
     pub(super) pump: Pin<Box<dyn Future<Output = ()> + Send>>,
     pub(super) signals: mpsc::Receiver<Signal>,
     /// Starts the first attempt, and after [`Signal::Failed`] another one.
-    pub(super) retry: Arc<Notify>,
+    pub(super) attempts: mpsc::Sender<Attempt>,
+}
+
+impl Stage {
+    pub(super) fn first(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Session => Self::ToWipe,
+            Purpose::Probe => Self::Established,
+        }
+    }
 }
 
 impl Version {
@@ -151,30 +193,29 @@ impl std::fmt::Display for Version {
 impl Wire {
     fn new(client: impl Client + 'static, source: impl Source + 'static) -> Self {
         let (sender, signals) = mpsc::channel(SIGNALS);
-        let retry = Arc::new(Notify::new());
-        let pump = Box::pin(pump(source, sender, Arc::clone(&retry)));
-        Self { client: Box::new(client), pump, signals, retry }
+        let (attempts, attempted) = mpsc::channel(1);
+        Self { client: Box::new(client), pump: Box::pin(pump(source, sender, attempted)), signals, attempts }
     }
 }
 
 /// Runs the event loop. Room for the signal is taken before the loop runs, so that a full channel stops the reading
 /// from the broker and a signal is in the channel in the same instant in which the event loop's state changed.
-async fn pump(mut source: impl Source, signals: mpsc::Sender<Signal>, retry: Arc<Notify>) {
-    retry.notified().await;
-    while let Ok(room) = signals.reserve().await {
-        match source.next().await {
-            None => {}
-            Some(Signal::Closed) => {
-                room.send(Signal::Closed);
+async fn pump(mut source: impl Source, signals: mpsc::Sender<Signal>, mut attempts: mpsc::Receiver<Attempt>) {
+    while let Some(attempt) = attempts.recv().await {
+        match attempt {
+            Attempt::Resume => {}
+            Attempt::Afresh => source.forget(),
+        }
+        while let Ok(room) = signals.reserve().await {
+            let Some(signal) = source.next().await else { continue };
+            let (failed, closed) = (matches!(signal, Signal::Failed(_)), matches!(signal, Signal::Closed));
+            room.send(signal);
+            if closed {
                 return;
             }
-            Some(Signal::Failed(failure)) => {
-                room.send(Signal::Failed(failure));
-                retry.notified().await;
+            if failed {
+                break;
             }
-            Some(
-                signal @ (Signal::Up { .. } | Signal::Message(_) | Signal::Unusable { .. } | Signal::Settled { .. }),
-            ) => room.send(signal),
         }
     }
 }

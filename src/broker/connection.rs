@@ -74,7 +74,8 @@ impl Connection {
 
     /// Waits until the connection has ended, after [`BrokerCommand::Disconnect`] was submitted.
     ///
-    /// A broker that takes what was submitted before but never answers can make this last: bound it.
+    /// A broker that takes what was submitted before but never answers can make this last: bound it. So can events
+    /// that nobody takes: take them or drop the receiver.
     pub async fn closed(&mut self) {
         if !self.task.is_finished() {
             // An error is a panic, which the runtime has reported, or an abort, which only the drop does.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
-use super::client::{Answer, Client, Incoming, Purpose, Signal, Version, Wire};
+use super::client::{Answer, Attempt, Client, Incoming, Purpose, Signal, Version, Window, Wire};
 use super::failure::{Failure, Moment};
 use super::inbound::{Arrival, Inbound};
 use super::outbound::{Outbound, Publish, Request};
@@ -45,7 +45,8 @@ pub(super) struct Driver {
     stage: Stage,
     link: Link,
     backoff: Backoff,
-    retry_at: Option<Instant>,
+    /// When to try again, and how.
+    retry: Option<(Instant, Attempt)>,
     /// The last [`BrokerEvent::Down`], while it holds.
     reported: Option<(Instant, String)>,
     /// The version that the broker was last seen to speak.
@@ -65,7 +66,7 @@ enum Stage {
 #[derive(Clone, Copy, Debug)]
 enum Link {
     Down,
-    Up { offer: BrokerOffer, window: u16, since: Instant },
+    Up { offer: BrokerOffer, window: Window, since: Instant },
 }
 
 /// How a turn ends if not by another one.
@@ -105,7 +106,7 @@ impl Driver {
             stage: Stage::Running,
             link: Link::Down,
             backoff: Backoff::new(),
-            retry_at: Some(Instant::now()),
+            retry: Some((Instant::now(), Attempt::Resume)),
             reported: None,
             proven: None,
         }
@@ -147,7 +148,7 @@ impl Driver {
             Some(signal) = wire.signals.recv() => Wake::Signal(signal),
             answer = self.outbound.next_answer() => Wake::Answer(answer),
             command = self.commands.recv(), if running => Wake::Command(command),
-            () = until(self.retry_at) => Wake::Retry,
+            () = until(self.retry.map(|(at, _)| at)) => Wake::Retry,
         }
     }
 
@@ -160,8 +161,10 @@ impl Driver {
             Wake::Answer(first) => answer = Some(first),
             Wake::Command(first) => command = Some(first.unwrap_or(BrokerCommand::Disconnect)),
             Wake::Retry => {
-                self.retry_at = None;
-                wire.retry.notify_one();
+                if let Some((_, attempt)) = self.retry.take() {
+                    // There is room: the event loop waits for this.
+                    let _sent = wire.attempts.try_send(attempt);
+                }
             }
         }
         // The signals first: commands must find the link as the event loop knows it.
@@ -196,7 +199,7 @@ impl Driver {
 
     fn on_command(&mut self, now: Instant, command: BrokerCommand, client: &dyn Client) {
         match command {
-            BrokerCommand::Publish { token, message } => self.outbound.push(now, Publish { token, message }),
+            BrokerCommand::Publish { token, message } => self.outbound.push(now, Publish::new(token, message)),
             BrokerCommand::Subscribe { token, filter, qos, id } => {
                 self.outbound.push_request(Request::Subscribe { token, filter, qos, id });
             }
@@ -222,7 +225,7 @@ impl Driver {
         Ok(())
     }
 
-    fn on_up(&mut self, session_present: bool, offer: BrokerOffer, window: u16, version: Version) {
+    fn on_up(&mut self, session_present: bool, offer: BrokerOffer, window: Window, version: Version) {
         let now = Instant::now();
         info!(conn = self.conn.0, session_present, "connected to {} ({version})", self.settings.url);
         self.link = Link::Up { offer, window, since: now };
@@ -241,15 +244,18 @@ impl Driver {
 
     fn on_failure(&mut self, failure: &Failure, version: Version) -> Result<(), Ending> {
         let now = Instant::now();
-        let moment = match self.link {
+        let (moment, attempt) = match self.link {
             Link::Up { since, .. } => {
-                if now.duration_since(since) >= STABLE {
-                    self.backoff.reset();
-                }
                 self.inbound.disconnected();
-                Moment::Up
+                let attempt = if now.duration_since(since) < STABLE {
+                    self.outbound.broke_early()
+                } else {
+                    self.backoff.reset();
+                    Attempt::Resume
+                };
+                (Moment::Up, attempt)
             }
-            Link::Down => Moment::Connecting,
+            Link::Down => (Moment::Connecting, Attempt::Resume),
         };
         self.link = Link::Down;
         if self.stage != Stage::Running {
@@ -259,12 +265,12 @@ impl Driver {
         let next = next_version(self.settings.protocol, version, self.proven, moment, failure);
         if next == Version::V311 && version == Version::V5 {
             debug!(conn = self.conn.0, "{reason}; trying {next}");
-            self.retry_at = Some(now);
+            self.retry = Some((now, attempt));
             return Err(Ending::Switch(next));
         }
         let pause = self.backoff.pause();
         debug!(conn = self.conn.0, "{reason}; next attempt in {pause:?}");
-        self.retry_at = Some(now + pause);
+        self.retry = Some((now + pause, attempt));
         self.report(now, moment, reason);
         if next == version { Ok(()) } else { Err(Ending::Switch(next)) }
     }

@@ -115,11 +115,11 @@ fn wait_until_open(addr: SocketAddr) -> Result<(), EmbeddedBrokerError> {
 
 /// Replaces "any address" by the loopback.
 fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+    let loopback = match addr.ip() {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
+    let ip = if addr.ip().is_unspecified() { loopback } else { addr.ip() };
     SocketAddr::new(ip, addr.port())
 }
 

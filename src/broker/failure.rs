@@ -105,6 +105,7 @@ impl Failure {
 
 const UNSUPPORTED_VERSION: BrokerReason = BrokerReason(0x84);
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "most kinds say enough themselves")]
 fn io_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused (is the broker running, and is the port right?)".into(),

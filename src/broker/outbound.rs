@@ -4,6 +4,11 @@
 //! connection. When the broker has lost the session it forgets them; then a QoS 1 message is handed over again as a
 //! new one, before anything younger, and a QoS 2 message is answered with `Lost`, because it may have arrived.
 //!
+//! Some brokers end the connection when they do not want a message. Repeated in each new connection, one device's
+//! message would keep the gateway from the broker for ever. So when connections break early with the same message
+//! under way, the session is given up and what was under way is sent one by one: the message with which the
+//! connection breaks then is the one, and is refused.
+//!
 //! Each request handed over is a future in one `FuturesUnordered`. The library completes it in the same step in which
 //! it takes the broker's answer, so no answer is lost with a broken connection, as the library's events are: it drops
 //! those of the batch in which an error occurs. A completed future costs well under a microsecond and is found without
@@ -18,8 +23,9 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use slab::Slab;
 use tokio::time::Instant;
+use tracing::warn;
 
-use super::client::{Answer, Answering, Client};
+use super::client::{Answer, Answering, Attempt, Client, Window};
 use crate::core::topics::TopicFilter;
 use crate::core::{
     BrokerEvent, BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
@@ -36,6 +42,12 @@ const REQUEST_WINDOW: usize = 128;
 /// all, and an old reading would pass for a new one.
 const QOS0_KEPT: Duration = Duration::from_secs(30);
 
+/// Connections that broke early with a message under way, after which the message is a suspect.
+const SUSPECT_AFTER: u32 = 3;
+
+/// MQTT 5 §2.4.
+const UNSPECIFIED_ERROR: BrokerReason = BrokerReason(0x80);
+
 /// How many commands wait: counted up where they are submitted, down where they are handed over.
 #[derive(Debug)]
 pub(super) struct Load {
@@ -46,8 +58,10 @@ pub(super) struct Load {
 /// A publish on its way.
 #[derive(Debug)]
 pub(super) struct Publish {
-    pub(super) token: Option<Token>,
-    pub(super) message: Message,
+    token: Option<Token>,
+    message: Message,
+    /// Connections that broke early while this was under way.
+    broke: u32,
 }
 
 /// A change of subscriptions on its way.
@@ -64,14 +78,31 @@ pub(super) struct Outbound {
     again: VecDeque<Publish>,
     waiting: VecDeque<(Instant, Publish)>,
     in_flight: Slab<InFlight>,
-    /// How many of `in_flight` are at QoS 1 and 2.
-    acknowledged: usize,
+    under_way: UnderWay,
     /// How many of `in_flight` were handed over in a session that is lost, and will be answered with that.
     stale: usize,
     session: u64,
+    pace: Pace,
     requests: VecDeque<Request>,
     requests_in_flight: Slab<Request>,
     answers: FuturesUnordered<Answering>,
+}
+
+/// How many messages at QoS 1 and 2 to send before the first is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// As many as the broker takes.
+    Full,
+    /// One, to find out which one breaks the connection.
+    OneByOne,
+}
+
+/// How many of the publishes are under way at each QoS.
+#[derive(Debug, Default)]
+struct UnderWay {
+    at_most_once: usize,
+    at_least_once: usize,
+    exactly_once: usize,
 }
 
 #[derive(Debug)]
@@ -106,9 +137,10 @@ impl Outbound {
             again: VecDeque::new(),
             waiting: VecDeque::new(),
             in_flight: Slab::new(),
-            acknowledged: 0,
+            under_way: UnderWay::default(),
             stale: 0,
             session: 0,
+            pace: Pace::Full,
             requests: VecDeque::new(),
             requests_in_flight: Slab::new(),
             answers: FuturesUnordered::new(),
@@ -137,16 +169,19 @@ impl Outbound {
         &mut self,
         client: &dyn Client,
         offer: &BrokerOffer,
-        window: u16,
+        window: Window,
         out: &mut Vec<BrokerEvent>,
     ) {
         self.hand_over_requests(client, offer);
+        if self.again.is_empty() && self.in_flight.is_empty() {
+            self.pace = Pace::Full;
+        }
         while let Some(publish) = self.next_publish(window) {
             if let Some(reason) = refusal(&publish.message, offer) {
                 answer(publish.token, PublishOutcome::Refused(reason), out);
                 continue;
             }
-            self.acknowledged += usize::from(publish.message.qos != Qos::AtMostOnce);
+            *self.under_way.at(publish.message.qos) += 1;
             let entry = self.in_flight.vacant_entry();
             self.answers.push(client.publish(entry.key(), &publish.message));
             entry.insert(InFlight { publish, session: self.session });
@@ -170,12 +205,19 @@ impl Outbound {
         match answered {
             Answer::Publish(slot, outcome) => {
                 let InFlight { publish, session } = self.in_flight.remove(slot);
-                self.acknowledged -= usize::from(publish.message.qos != Qos::AtMostOnce);
+                *self.under_way.at(publish.message.qos) -= 1;
                 self.stale -= usize::from(session != self.session);
-                if outcome == PublishOutcome::Lost && publish.message.qos == Qos::AtLeastOnce {
-                    self.again.push_back(publish);
-                } else {
-                    answer(publish.token, outcome, out);
+                match outcome {
+                    PublishOutcome::Lost if publish.broke > SUSPECT_AFTER => {
+                        let topic = publish.message.topic.as_str();
+                        warn!("gave up a message to `{topic}`: the broker ends the connection whenever it is sent");
+                        answer(publish.token, PublishOutcome::Refused(UNSPECIFIED_ERROR), out);
+                    }
+                    PublishOutcome::Lost if publish.message.qos == Qos::AtLeastOnce => self.again.push_back(publish),
+                    PublishOutcome::Accepted
+                    | PublishOutcome::Refused(_)
+                    | PublishOutcome::Busy
+                    | PublishOutcome::Lost => answer(publish.token, outcome, out),
                 }
             }
             Answer::Subscribe(slot, outcome) => match self.requests_in_flight.remove(slot) {
@@ -192,6 +234,23 @@ impl Outbound {
     pub(super) fn session_lost(&mut self) {
         self.session += 1;
         self.stale = self.in_flight.len();
+    }
+
+    /// Notes that a connection broke soon after it was made, and returns how to go on.
+    pub(super) fn broke_early(&mut self) -> Attempt {
+        let mut suspects = 0;
+        for (_, InFlight { publish, .. }) in &mut self.in_flight {
+            // Together with others a suspect stays one; alone it is found guilty.
+            if publish.broke < SUSPECT_AFTER || self.pace == Pace::OneByOne {
+                publish.broke += 1;
+            }
+            suspects += usize::from(publish.broke >= SUSPECT_AFTER);
+        }
+        if suspects == 0 {
+            return Attempt::Resume;
+        }
+        self.pace = Pace::OneByOne;
+        Attempt::Afresh
     }
 
     /// Drops what is too old to be sent and returns how much that was.
@@ -226,19 +285,19 @@ impl Outbound {
                 Request::Unsubscribe { .. } => {}
             }
         }
-        (self.acknowledged, self.stale) = (0, 0);
+        (self.under_way, self.stale) = (UnderWay::default(), 0);
     }
 
     /// Takes the next publish if it may be sent now.
-    fn next_publish(&mut self, window: u16) -> Option<Publish> {
+    fn next_publish(&mut self, window: Window) -> Option<Publish> {
         let waiting = self.waiting.front().map(|(_, publish)| publish);
         // While answers from a lost session are due, older messages may still have to go first.
         let next = self.again.front().or_else(|| waiting.filter(|_| self.stale == 0))?;
-        let (under_way, allowed) = match next.message.qos {
-            Qos::AtMostOnce => (self.in_flight.len() - self.acknowledged, QOS0_WINDOW),
-            Qos::AtLeastOnce | Qos::ExactlyOnce => (self.acknowledged, usize::from(window)),
+        let window = match self.pace {
+            Pace::Full => window,
+            Pace::OneByOne => Window { acknowledged: 1, exactly_once: 1 },
         };
-        if under_way >= allowed {
+        if !self.under_way.allows(next.message.qos, window) {
             return None;
         }
         self.again.pop_front().or_else(|| {
@@ -268,6 +327,32 @@ impl Outbound {
     }
 }
 
+impl UnderWay {
+    fn at(&mut self, qos: Qos) -> &mut usize {
+        match qos {
+            Qos::AtMostOnce => &mut self.at_most_once,
+            Qos::AtLeastOnce => &mut self.at_least_once,
+            Qos::ExactlyOnce => &mut self.exactly_once,
+        }
+    }
+
+    /// Returns whether one more may be under way.
+    fn allows(&self, qos: Qos, window: Window) -> bool {
+        let acknowledged = self.at_least_once + self.exactly_once < usize::from(window.acknowledged);
+        match qos {
+            Qos::AtMostOnce => self.at_most_once < QOS0_WINDOW,
+            Qos::AtLeastOnce => acknowledged,
+            Qos::ExactlyOnce => acknowledged && self.exactly_once < usize::from(window.exactly_once),
+        }
+    }
+}
+
+impl Publish {
+    pub(super) fn new(token: Option<Token>, message: Message) -> Self {
+        Self { token, message, broke: 0 }
+    }
+}
+
 impl Request {
     fn filter(&self) -> &TopicFilter {
         match self {
@@ -284,7 +369,6 @@ fn answer(token: Option<Token>, outcome: PublishOutcome, out: &mut Vec<BrokerEve
 
 /// Refuses what the broker would answer by ending the connection.
 fn refusal(message: &Message, offer: &BrokerOffer) -> Option<BrokerReason> {
-    // MQTT 5 §2.4.
     const PACKET_TOO_LARGE: BrokerReason = BrokerReason(0x95);
     const RETAIN_NOT_SUPPORTED: BrokerReason = BrokerReason(0x9A);
     const QOS_NOT_SUPPORTED: BrokerReason = BrokerReason(0x9B);
@@ -299,4 +383,171 @@ fn refusal(message: &Message, offer: &BrokerOffer) -> Option<BrokerReason> {
         return Some(RETAIN_NOT_SUPPORTED);
     }
     (message.qos > offer.max_qos).then_some(QOS_NOT_SUPPORTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::core::topics::TopicName;
+
+    const OFFER: BrokerOffer =
+        BrokerOffer { max_qos: Qos::ExactlyOnce, retain: true, subscription_ids: true, max_packet: None };
+
+    /// A library that writes down what it is handed and is answered by hand.
+    #[derive(Default)]
+    struct FakeClient {
+        sent: RefCell<Vec<String>>,
+        open: RefCell<HashMap<String, oneshot::Sender<PublishOutcome>>>,
+    }
+
+    impl FakeClient {
+        fn sent(&self) -> Vec<String> {
+            self.sent.take()
+        }
+
+        fn complete(&self, what: &str, outcome: PublishOutcome) {
+            self.open.borrow_mut().remove(what).unwrap().send(outcome).unwrap();
+        }
+
+        fn note(&self, what: String) -> oneshot::Receiver<PublishOutcome> {
+            let (sender, receiver) = oneshot::channel();
+            self.sent.borrow_mut().push(what.clone());
+            self.open.borrow_mut().insert(what, sender);
+            receiver
+        }
+    }
+
+    impl Client for FakeClient {
+        fn publish(&self, slot: usize, message: &Message) -> Answering {
+            let outcome = self.note(message.topic.as_str().to_owned());
+            Box::pin(async move { Answer::Publish(slot, outcome.await.unwrap()) })
+        }
+
+        fn subscribe(&self, slot: usize, filter: &TopicFilter, qos: Qos, _: Option<SubscriptionId>) -> Answering {
+            let outcome = self.note(format!("+{}", filter.as_str()));
+            Box::pin(async move {
+                outcome.await.unwrap();
+                Answer::Subscribe(slot, SubscribeOutcome::Granted(qos))
+            })
+        }
+
+        fn unsubscribe(&self, slot: usize, filter: &TopicFilter) -> Answering {
+            let outcome = self.note(format!("-{}", filter.as_str()));
+            Box::pin(async move {
+                outcome.await.unwrap();
+                Answer::Unsubscribe(slot)
+            })
+        }
+
+        fn acknowledge(&self, _: Qos, _: u16) {}
+
+        fn disconnect(&self) {}
+    }
+
+    struct Rig {
+        outbound: Outbound,
+        client: FakeClient,
+        out: Vec<BrokerEvent>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let outbound = Outbound::new(Arc::new(Load::new(100)));
+            Self { outbound, client: FakeClient::default(), out: Vec::new() }
+        }
+
+        fn push(&mut self, topic: &str, qos: Qos) {
+            assert!(self.outbound.load.enter());
+            let message = Message {
+                topic: TopicName::parse(topic.as_bytes()).unwrap(),
+                payload: Bytes::new(),
+                qos,
+                retain: false,
+            };
+            self.outbound.push(Instant::now(), Publish::new(Some(Token(0)), message));
+        }
+
+        /// Takes the answers that are there, hands over, and returns what was handed over.
+        fn turn(&mut self, window: u16) -> Vec<String> {
+            while let Some(answer) = self.outbound.try_answer() {
+                self.outbound.answered(answer, &mut self.out);
+            }
+            let window = Window { acknowledged: window, exactly_once: window };
+            self.outbound.hand_over(&self.client, &OFFER, window, &mut self.out);
+            self.client.sent()
+        }
+    }
+
+    #[test]
+    fn no_more_is_under_way_than_the_window_allows() {
+        let mut rig = Rig::new();
+        ["a", "b", "c"].into_iter().for_each(|topic| rig.push(topic, Qos::AtLeastOnce));
+        assert_eq!(rig.turn(2), ["a", "b"]);
+        rig.client.complete("b", PublishOutcome::Accepted);
+        assert_eq!(rig.turn(2), ["c"]);
+        assert_eq!(rig.out, [BrokerEvent::Published { token: Token(0), outcome: PublishOutcome::Accepted }]);
+    }
+
+    #[test]
+    fn after_a_lost_session_older_messages_go_first() {
+        let mut rig = Rig::new();
+        [("a", Qos::AtLeastOnce), ("b", Qos::ExactlyOnce), ("c", Qos::AtLeastOnce), ("d", Qos::AtLeastOnce)]
+            .into_iter()
+            .for_each(|(topic, qos)| rig.push(topic, qos));
+        assert_eq!(rig.turn(3), ["a", "b", "c"]);
+        rig.outbound.session_lost();
+        rig.client.complete("a", PublishOutcome::Lost);
+        assert_eq!(rig.turn(4), ["a"], "the younger d waits until the fate of all older ones is known");
+        rig.client.complete("b", PublishOutcome::Lost);
+        rig.client.complete("c", PublishOutcome::Lost);
+        assert_eq!(rig.turn(4), ["c", "d"]);
+        assert_eq!(
+            rig.out,
+            [BrokerEvent::Published { token: Token(0), outcome: PublishOutcome::Lost }],
+            "QoS 2 is not sent twice"
+        );
+    }
+
+    #[test]
+    fn changes_of_one_subscription_are_sent_one_after_the_other() {
+        let filter = |text: &str| TopicFilter::parse(text.as_bytes()).unwrap();
+        let mut rig = Rig::new();
+        rig.outbound.push_request(Request::Unsubscribe { filter: filter("a") });
+        assert!(rig.outbound.load.enter());
+        let again = filter("a");
+        let (token, id) = (Token(1), SubscriptionId(1));
+        rig.outbound.push_request(Request::Subscribe { token, filter: again, qos: Qos::AtLeastOnce, id });
+        assert_eq!(rig.turn(1), ["-a"]);
+        rig.client.complete("-a", PublishOutcome::Accepted);
+        assert_eq!(rig.turn(1), ["+a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_qos_0_message_is_dropped_and_an_old_qos_1_message_is_sent() {
+        let mut rig = Rig::new();
+        rig.push("a", Qos::AtMostOnce);
+        rig.push("b", Qos::AtLeastOnce);
+        tokio::time::advance(QOS0_KEPT + Duration::from_secs(1)).await;
+        rig.push("c", Qos::AtMostOnce);
+        assert_eq!(rig.outbound.drop_outdated(Instant::now(), &mut rig.out), 1);
+        assert_eq!(rig.turn(1), ["b", "c"]);
+    }
+
+    #[test]
+    fn every_token_is_answered_when_all_is_abandoned() {
+        let mut rig = Rig::new();
+        ["a", "b"].into_iter().for_each(|topic| rig.push(topic, Qos::AtLeastOnce));
+        rig.turn(1);
+        rig.outbound.abandon(&mut rig.out);
+        let published = |outcome| BrokerEvent::Published { token: Token(0), outcome };
+        assert_eq!(rig.out, [published(PublishOutcome::Lost), published(PublishOutcome::Busy)]);
+        assert!(rig.outbound.is_idle());
+        assert_eq!(rig.outbound.load.waiting.load(Ordering::Relaxed), 0);
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::client::{Purpose, Signal, Version, Wire};
+use super::client::{Attempt, Purpose, Signal, Version, Wire};
 use super::driver::next_version;
 use super::failure::{Failure, Moment};
 use super::settings::BrokerSettings;
@@ -43,7 +43,7 @@ async fn attempt(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>) -> R
     let mut version = Version::first(settings.protocol);
     loop {
         let mut wire = version.open(settings, tls.clone(), Purpose::Probe);
-        wire.retry.notify_one();
+        let _room_for_one = wire.attempts.try_send(Attempt::Resume);
         match connect(&mut wire).await {
             Ok(offer) => return Ok(ProbeReport { version, offer }),
             Err(failure) => match next_version(settings.protocol, version, None, Moment::Connecting, &failure) {

@@ -57,11 +57,13 @@ pub(super) fn explain(error: &io::Error, settings: &BrokerSettings) -> Option<St
     error.get_ref()?.downcast_ref::<rustls::Error>().map(|error| explain_rustls(error, settings))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "only the library's commonest errors have a remedy")]
 pub(super) fn explain_rustls(error: &rustls::Error, settings: &BrokerSettings) -> String {
     let host = &settings.url.host;
     match error {
         rustls::Error::InvalidCertificate(problem) => match problem {
-            CertificateError::UnknownIssuer => match &settings.ca {
+            // A bad signature is that of another authority of the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => match &settings.ca {
                 None => "its certificate is signed by an authority that this system does not know: \
                          name the authority's file with `ca = \"FILE\"`"
                     .to_owned(),

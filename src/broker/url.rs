@@ -87,9 +87,8 @@ impl FromStr for BrokerUrl {
         if !text.contains("://") {
             return Err(UrlError::NoScheme(text.to_owned()));
         }
-        let url = Url::parse(text).map_err(|error| match error {
-            url::ParseError::EmptyHost => UrlError::NoHost,
-            other => UrlError::Syntax(other),
+        let url = Url::parse(text).map_err(|error| {
+            if error == url::ParseError::EmptyHost { UrlError::NoHost } else { UrlError::Syntax(error) }
         })?;
         let scheme = match url.scheme() {
             "mqtt" | "tcp" => Scheme::Mqtt,

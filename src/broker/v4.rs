@@ -1,8 +1,6 @@
 //! MQTT 3.1.1, whose protocol level is 4.
 //!
-//! Its clean flag says two things at once: forget the former session, and keep none. So the first attempt of a process
-//! connects twice: once clean, to make the broker forget, and then for a session that lasts. The broker keeps that
-//! session after the gateway has ended, until the gateway is back: 3.1.1 has no expiry.
+//! The broker keeps the session after the gateway has ended, until the gateway is back: 3.1.1 has no expiry.
 
 use std::sync::Arc;
 
@@ -16,7 +14,7 @@ use rustls::ClientConfig;
 use secrecy::ExposeSecret as _;
 use tracing::warn;
 
-use super::client::{self, Answer, Answering, Client, Incoming, Purpose, Signal, Source};
+use super::client::{self, Answer, Answering, Client, Incoming, Purpose, Signal, Source, Stage, Window};
 use super::failure::Failure;
 use super::settings::BrokerSettings;
 use crate::core::topics::TopicFilter;
@@ -30,6 +28,11 @@ const LARGEST_PACKET: usize = 268_435_460;
 /// Requests that the library takes up before it writes, so that one write carries many.
 const REQUEST_BATCH: usize = 128;
 
+/// QoS 2 publishes that may be under way. Mosquitto takes 20 unless told otherwise (its `max_inflight_messages`) and in
+/// 3.1.1 cannot say so; with more, version 2.0.11 acknowledges messages that it loses, or ends the connection each time
+/// they are repeated. Half of it leaves room for the QoS 1 messages in between, which count too.
+const QOS2_WINDOW: u16 = 10;
+
 /// What 3.1.1 offers without saying so.
 const OFFER: BrokerOffer =
     BrokerOffer { max_qos: Qos::ExactlyOnce, retain: true, subscription_ids: false, max_packet: None };
@@ -39,40 +42,23 @@ pub(super) fn open(
     tls: Option<Arc<ClientConfig>>,
     purpose: Purpose,
 ) -> (impl Client + use<>, impl Source + use<>) {
-    let mut options = options(settings, tls);
-    let stage = match purpose {
-        Purpose::Session => {
-            options.set_clean_session(false);
-            Stage::ToWipe
-        }
-        Purpose::Probe => Stage::Established,
-    };
     // Unbounded: the driver hands over only as much as may be under way.
-    let (client, mut eventloop) = AsyncClient::builder(options).unbounded().build();
+    let (client, mut eventloop) = AsyncClient::builder(options(settings, tls, purpose)).unbounded().build();
     eventloop.network_options = network_options();
-    (V4Client(client), V4Source { eventloop: Box::new(eventloop), window: settings.in_flight, stage })
+    let source =
+        V4Source { eventloop: Box::new(eventloop), in_flight: settings.in_flight, stage: Stage::first(purpose) };
+    (V4Client(client), source)
 }
 
 struct V4Client(AsyncClient);
 
 struct V4Source {
     eventloop: Box<EventLoop>,
-    window: u16,
+    in_flight: u16,
     stage: Stage,
 }
 
-/// How far the session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// The broker may have a session of a former process.
-    ToWipe,
-    /// The broker has forgotten; ours is about to begin.
-    Wiped,
-    /// A session found at the broker is ours.
-    Established,
-}
-
-fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>) -> MqttOptions {
+fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: Purpose) -> MqttOptions {
     let url = &settings.url;
     let mut options = MqttOptions::new(settings.client_id.clone(), Broker::tcp(url.host.clone(), url.port));
     if let Some(tls) = tls {
@@ -94,7 +80,7 @@ fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>) -> MqttOpt
     }
     options
         .set_keep_alive(settings.keep_alive_seconds())
-        .set_clean_session(true)
+        .set_clean_session(purpose == Purpose::Probe)
         .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET)
         .set_inflight(settings.in_flight)
         .set_max_request_batch(REQUEST_BATCH)
@@ -183,9 +169,16 @@ impl Source for V4Source {
             Err(error) => Some(Signal::Failed(failure(error))),
         }
     }
+
+    fn forget(&mut self) {
+        self.stage = Stage::ToWipe;
+        self.eventloop.reset_session_state();
+    }
 }
 
 /// Connects and disconnects with the clean flag, so that the broker forgets the session of a former process.
+///
+/// In 3.1.1 the flag also means that no session is kept, so it cannot stand in the lasting connection.
 async fn wipe(mut options: MqttOptions) -> Result<(), ConnectionError> {
     options.set_clean_session(true);
     let (client, mut eventloop) = AsyncClient::builder(options).unbounded().build();
@@ -244,10 +237,12 @@ impl V4Source {
             return Signal::Failed(Failure::Garbage("it resumes a session that it was asked to forget".to_owned()));
         }
         self.stage = Stage::Established;
-        Signal::Up { session_present: connack.session_present, offer: OFFER, window: self.window }
+        let window = Window { acknowledged: self.in_flight, exactly_once: self.in_flight.min(QOS2_WINDOW) };
+        Signal::Up { session_present: connack.session_present, offer: OFFER, window }
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's own words do for what no broker should cause")]
 fn failure(error: ConnectionError) -> Failure {
     match error {
         ConnectionError::Io(error) => Failure::Io(error),

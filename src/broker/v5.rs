@@ -17,7 +17,7 @@ use rustls::ClientConfig;
 use secrecy::ExposeSecret as _;
 use tracing::warn;
 
-use super::client::{self, Answer, Answering, Client, Incoming, Purpose, Signal, Source};
+use super::client::{self, Answer, Answering, Client, Incoming, Purpose, Signal, Source, Stage, Window};
 use super::failure::Failure;
 use super::settings::BrokerSettings;
 use crate::core::topics::TopicFilter;
@@ -40,7 +40,9 @@ pub(super) fn open(
 ) -> (impl Client + use<>, impl Source + use<>) {
     // Unbounded: the driver hands over only as much as may be under way.
     let (client, eventloop) = AsyncClient::builder(options(settings, tls, purpose)).unbounded().build();
-    (V5Client(client), V5Source { eventloop: Box::new(eventloop), in_flight: settings.in_flight })
+    let source =
+        V5Source { eventloop: Box::new(eventloop), in_flight: settings.in_flight, stage: Stage::first(purpose) };
+    (V5Client(client), source)
 }
 
 struct V5Client(AsyncClient);
@@ -48,6 +50,7 @@ struct V5Client(AsyncClient);
 struct V5Source {
     eventloop: Box<EventLoop>,
     in_flight: u16,
+    stage: Stage,
 }
 
 fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: Purpose) -> MqttOptions {
@@ -76,7 +79,7 @@ fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: P
         .set_network_options(network)
         .set_keep_alive(settings.keep_alive_seconds())
         .set_connect_timeout(client::CONNECT_TIMEOUT)
-        .set_clean_start(true)
+        .set_clean_start(purpose == Purpose::Probe)
         .set_session_expiry_interval(match purpose {
             Purpose::Session => u32::try_from(SESSION_EXPIRY.as_secs()).ok(),
             Purpose::Probe => None,
@@ -180,12 +183,22 @@ fn granted(code: &SubscribeReasonCode) -> SubscribeOutcome {
 
 impl Source for V5Source {
     async fn next(&mut self) -> Option<Signal> {
+        if self.stage == Stage::ToWipe {
+            if let Err(error) = wipe(self.eventloop.options.clone()).await {
+                return Some(Signal::Failed(failure(error)));
+            }
+            self.stage = Stage::Wiped;
+        }
         match self.eventloop.poll().await {
             Ok(Event::Incoming(packet)) => self.incoming(packet),
             Ok(Event::Outgoing(Outgoing::PubRec(packet))) => Some(Signal::Settled { packet }),
             Ok(Event::Outgoing(_) | Event::Auth(_)) => None,
             Err(ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout) => Some(Signal::Closed),
             Err(error) => {
+                if matches!(error, ConnectionError::SessionStateMismatch { .. }) {
+                    // Somebody with our client id was there in between. Nothing in that session is ours.
+                    self.stage = Stage::ToWipe;
+                }
                 if matches!(error, ConnectionError::MqttState(StateError::OutgoingPacketTooLarge { .. })) {
                     // The broker now takes less than when the message was handed over. Repeating it would fail for
                     // ever; forgotten here it comes back to the driver, which refuses it.
@@ -195,14 +208,36 @@ impl Source for V5Source {
             }
         }
     }
+
+    fn forget(&mut self) {
+        self.stage = Stage::ToWipe;
+        self.eventloop.reset_session_state();
+    }
+}
+
+/// Connects and disconnects with the clean start flag, so that the broker forgets the session of a former process.
+///
+/// The flag could stand in the lasting connection too, but then Mosquitto does not keep the session over a restart.
+async fn wipe(mut options: MqttOptions) -> Result<(), ConnectionError> {
+    options.set_clean_start(true).set_session_expiry_interval(None);
+    let (client, mut eventloop) = AsyncClient::builder(options).unbounded().build();
+    loop {
+        match eventloop.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                let _ended = client.try_disconnect_with_timeout(client::DISCONNECT_TIMEOUT);
+            }
+            Ok(_) => {}
+            Err(ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 impl V5Source {
     fn incoming(&mut self, packet: Packet) -> Option<Signal> {
         match packet {
             Packet::ConnAck(connack) => {
-                // From now on there is a session to resume.
-                self.eventloop.options.set_clean_start(false);
+                self.stage = Stage::Established;
                 Some(self.up(&connack))
             }
             Packet::Publish(publish) => {
@@ -252,11 +287,13 @@ impl V5Source {
             subscription_ids: allowed(properties.and_then(|properties| properties.subscription_identifiers_available)),
             max_packet: properties.and_then(|properties| properties.max_packet_size),
         };
-        let window = properties.and_then(|properties| properties.receive_max).unwrap_or(u16::MAX).min(self.in_flight);
+        let most = properties.and_then(|properties| properties.receive_max).unwrap_or(u16::MAX).min(self.in_flight);
+        let window = Window { acknowledged: most, exactly_once: most };
         Signal::Up { session_present: connack.session_present, offer, window }
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's own words do for what no broker should cause")]
 fn failure(error: ConnectionError) -> Failure {
     match error {
         ConnectionError::Io(error) => Failure::Io(error),

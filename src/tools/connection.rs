@@ -138,13 +138,11 @@ impl Connection {
     pub(super) async fn next_event(&mut self) -> Result<Event, Lost> {
         loop {
             if let Some(event) = self.carry_out().await.map_err(|error| self.fail(error))? {
-                return match event {
-                    Event::Lost(loss) => {
-                        self.close();
-                        Err(loss.into())
-                    }
-                    event => Ok(event),
-                };
+                if let Event::Lost(loss) = event {
+                    self.close();
+                    return Err(loss.into());
+                }
+                return Ok(event);
             }
             self.wait().await.map_err(|error| self.fail(error))?;
         }
@@ -208,10 +206,14 @@ impl Connection {
 
     async fn send_blindly(&mut self, publication: &Publication) -> Result<Result<(), Lost>, RequestError> {
         self.request(Request::Publish(publication.clone()))?;
-        let sent = self.next_event().await.map(drop);
+        if let Err(lost) = self.next_event().await {
+            return Ok(Err(lost));
+        }
         // On one machine the system knows at once that nobody listens.
-        let trouble = self.link.as_ref().and_then(Transport::trouble);
-        Ok(sent.and(trouble.map_or(Ok(()), |error| Err(self.fail(error)))))
+        Ok(match self.link.as_ref().and_then(Transport::trouble) {
+            Some(error) => Err(self.fail(error)),
+            None => Ok(()),
+        })
     }
 
     /// Carries out what the client wants done, up to its next event.
@@ -252,10 +254,7 @@ impl Connection {
 
     fn fail(&mut self, error: io::Error) -> Lost {
         self.close();
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Lost::NobodyListens,
-            _ => Lost::Link(error),
-        }
+        if error.kind() == io::ErrorKind::ConnectionRefused { Lost::NobodyListens } else { Lost::Link(error) }
     }
 
     fn close(&mut self) {

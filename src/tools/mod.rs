@@ -8,5 +8,7 @@ mod format;
 mod options;
 mod printer;
 pub mod publish;
+#[cfg(test)]
+mod scripted;
 pub mod subscribe;
 mod transport;

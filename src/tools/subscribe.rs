@@ -44,7 +44,7 @@ pub struct SubscribeArgs {
     #[arg(long, value_name = "ID=TOPIC", value_parser = predefined_name)]
     pub predefined_name: Vec<(TopicId, TopicName)>,
     /// Quality of service: 0, 1 or 2
-    #[arg(short = 'q', long, default_value = "0", value_parser = options::qos)]
+    #[arg(short = 'q', long, default_value = "0", allow_hyphen_values = true, value_parser = options::qos)]
     pub qos: Qos,
     /// Print the topic in front of the message
     #[arg(short = 'v', long)]
@@ -193,12 +193,14 @@ async fn receive_connected(
             return Ok(Ended::Done);
         }
     }
-    while !args.exit_when_subscribed {
+    if args.exit_when_subscribed {
+        return Ok(Ended::Done);
+    }
+    loop {
         if let Answer::NoMatter = answer(connection, printer).await? {
-            break;
+            return Ok(Ended::Done);
         }
     }
-    Ok(Ended::Done)
 }
 
 /// Prints what comes, up to the answer to the open request or the end of the output.
@@ -278,5 +280,163 @@ async fn stop_signal() {
     // Without a handler the signal ends the process by itself.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::tools::scripted::{Script, Scripted};
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: SubscribeArgs,
+    }
+
+    fn parse(line: &str) -> Result<SubscribeArgs, clap::Error> {
+        Cli::try_parse_from(["sub"].into_iter().chain(line.split_whitespace())).map(|cli| cli.args)
+    }
+
+    /// Subscribes at a gateway that follows the script, to its end; returns what was printed.
+    async fn subscribe_at(script: Script<'_>, line: &str) -> (Result<Ended, String>, String) {
+        let gateway = Scripted::on("127.0.0.1").await;
+        let line = format!("-h 127.0.0.1 -p {} -i c1 --quiet {line}", gateway.port());
+        let args = parse(&line).unwrap();
+        let mut out = Vec::new();
+        let (result, ()) = tokio::join!(subscribe(&args, &mut out, pending()), gateway.play(script));
+        (result.map_err(|error| format!("{error:#}")), String::from_utf8(out).unwrap())
+    }
+
+    const CONNECT: (&str, &[&str]) = ("08040401003c6331", &["030500"]);
+    const DISCONNECT: (&str, &[&str]) = ("0218", &["0218"]);
+
+    #[test]
+    fn the_letters_are_those_of_mosquitto_sub() {
+        let args = parse("-t a/# -t b --predefined 5 --short ab -q 1 -v -N -C 3 -W 9 -R -T a/x").unwrap();
+        let filters: Vec<_> = args.filters().iter().map(ToString::to_string).collect();
+        assert_eq!(filters, ["a/#", "b", "predefined topic 5", "short topic \"ab\""]);
+        assert_eq!((args.count, args.timeout), (Some(3), Some(9)));
+        let printer = args.printer(Vec::new());
+        assert!(matches!(printer.style, Style::TopicAndPayload));
+        assert_eq!((printer.end, printer.retained, printer.left), ("", Retained::Skipped, Some(3)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_reason() {
+        for (line, reason) in [
+            ("", "required"),
+            ("-t a#", "'#' must stand alone"),
+            ("-t a -q -1", "QoS is 0, 1 or 2"),
+            ("-t a -C 0", "1.."),
+            ("-t a -W 0", "1.."),
+            ("-t a -F %z", "%z is not known"),
+            ("-t a --predefined-name 5", "ID=TOPIC"),
+            ("-t a -c", "--id"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(reason), "{line}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_of_a_wildcard_subscription_are_printed_and_acknowledged() {
+        let script: Script<'_> = &[
+            CONNECT,
+            ("0a12200001612f2b2f63", &["0813200000000100", "0b0a01020001612f622f63"]),
+            ("070b0102000100", &["080c200102000278"]),
+            ("070d0102000200", &[]),
+            DISCONNECT,
+        ];
+        let (result, printed) = subscribe_at(script, "-t a/+/c -q 1 -v -C 1").await;
+        assert_eq!((result, printed.as_str()), (Ok(Ended::Done), "a/b/c x\n"));
+    }
+
+    #[tokio::test]
+    async fn several_subscriptions_are_made_one_after_the_other() {
+        let script: Script<'_> = &[
+            CONNECT,
+            ("061200000161", &["0813000001000100"]),
+            ("0712010002000a", &["081300000a000200"]),
+            ("07120200036162", &["0813006162000300", "080c01000a000031", "080c026162000032", "080c000001000033"]),
+            DISCONNECT,
+        ];
+        let (result, printed) =
+            subscribe_at(script, "-t a --short ab --predefined 10 --predefined-name 10=x/y -v -C 3").await;
+        assert_eq!((result, printed.as_str()), (Ok(Ended::Done), "x/y 1\nab 2\na 3\n"));
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_forgets_the_session_is_subscribed_at_again() {
+        let script: Script<'_> = &[
+            CONNECT,
+            ("061200000161", &["0813000001000100", "080c000001000031", "0218"]),
+            CONNECT,
+            ("061200000261", &["0813000007000200", "080c000007000032"]),
+            DISCONNECT,
+        ];
+        let (result, printed) = subscribe_at(script, "-t a -C 2").await;
+        assert_eq!((result, printed.as_str()), (Ok(Ended::Done), "1\n2\n"));
+    }
+
+    #[tokio::test]
+    async fn refused_subscriptions_are_borne_as_long_as_one_is_left() {
+        let script: Script<'_> = &[CONNECT, ("0712010001000a", &["081300000a000102"]), DISCONNECT];
+        let (result, _) = subscribe_at(script, "--predefined 10").await;
+        assert_eq!(result, Err("the gateway accepted no subscription".to_owned()));
+        let script: Script<'_> = &[
+            CONNECT,
+            ("0712010001000a", &["081300000a000102"]),
+            ("0712010002000b", &["081300000b000200"]),
+            DISCONNECT,
+        ];
+        let (result, _) = subscribe_at(script, "--predefined 10 --predefined 11 -E").await;
+        assert_eq!(result, Ok(Ended::Done));
+    }
+
+    #[tokio::test]
+    async fn time_runs_out_after_the_connection_is_made() {
+        let script: Script<'_> = &[CONNECT, ("061200000161", &["0813000001000100"]), DISCONNECT];
+        let (result, _) = subscribe_at(script, "-t a -W 1").await;
+        assert_eq!(result, Ok(Ended::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn a_stop_signal_ends_the_session_in_order() {
+        let gateway = Scripted::on("127.0.0.1").await;
+        let line = format!("-h 127.0.0.1 -p {} -i c1 -t a -C 1", gateway.port());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let script: Script<'_> = &[CONNECT, ("061200000161", &["0813000001000100"])];
+        let play = async {
+            gateway.play(script).await;
+            drop(stop);
+            gateway.play(&[DISCONNECT]).await;
+        };
+        let stopped = async { drop(stopped.await) };
+        let args = parse(&line).unwrap();
+        let (result, ()) = tokio::join!(subscribe(&args, Vec::new(), stopped), play);
+        assert_eq!(result.unwrap(), Ended::Done);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_printed_is_not_acknowledged() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let gateway = Scripted::on("127.0.0.1").await;
+        let args = parse(&format!("-h 127.0.0.1 -p {} -i c1 --short ab", gateway.port())).unwrap();
+        let script: Script<'_> = &[CONNECT, ("07120200016162", &["0813006162000100", "080c226162000478"]), DISCONNECT];
+        let (result, ()) = tokio::join!(subscribe(&args, Closed, pending()), gateway.play(script));
+        assert_eq!(result.unwrap(), Ended::Done);
     }
 }

@@ -1,6 +1,6 @@
 //! Messages from the broker, and the core's acknowledgements.
 
-use mqttsn_gateway::broker::Protocol;
+use mqttsn_gateway::broker::{BrokerSettings, Protocol};
 use mqttsn_gateway::core::{BrokerEvent, PublishOutcome};
 use mqttsn_gateway::wire::Qos;
 
@@ -9,17 +9,24 @@ use crate::mosquitto::Mosquitto;
 
 const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
 
+/// With a window of one the broker sends nothing more until it is told. MQTT 5 takes the window from the client,
+/// 3.1.1 from the broker's configuration.
+const WINDOW_OF_ONE: &str = "max_inflight_messages 1";
+
+fn with_window_of_one(broker: &Mosquitto, protocol: Protocol) -> BrokerSettings {
+    BrokerSettings { in_flight: 1, ..settings(&broker.url(), protocol) }
+}
+
 fn payload(received: &crate::core::Received) -> &str {
     std::str::from_utf8(&received.message.payload).unwrap()
 }
 
 #[tokio::test]
 async fn the_broker_is_told_when_the_core_says_so_and_not_before() {
-    // With a window of one the broker sends nothing more until it is told.
-    let broker = Mosquitto::with(|_| "allow_anonymous true\nmax_inflight_messages 1".to_owned());
+    let broker = Mosquitto::with(|_| format!("allow_anonymous true\n{WINDOW_OF_ONE}"));
     for protocol in BOTH {
         for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
-            let mut core = Core::start(settings(&broker.url(), protocol));
+            let mut core = Core::start(with_window_of_one(&broker, protocol));
             core.up().await;
             core.subscribe(1, "a", qos).await;
             core.publish(1, message("a", "first", qos));
@@ -50,8 +57,8 @@ async fn the_broker_is_told_when_the_core_says_so_and_not_before() {
 async fn a_message_survives_a_restart_of_the_broker_and_is_given_out_once() {
     for protocol in BOTH {
         for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
-            let mut broker = Mosquitto::with_persistence("max_inflight_messages 1");
-            let mut core = Core::start(settings(&broker.url(), protocol));
+            let mut broker = Mosquitto::with_persistence(WINDOW_OF_ONE);
+            let mut core = Core::start(with_window_of_one(&broker, protocol));
             core.up().await;
             core.subscribe(1, "a", qos).await;
             core.publish(1, message("a", "first", qos));

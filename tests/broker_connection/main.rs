@@ -1,5 +1,5 @@
 //! Broker connections against a real Mosquitto.
-#![allow(clippy::wildcard_enum_match_arm)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod core;
 mod delivering;

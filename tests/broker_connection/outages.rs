@@ -1,10 +1,13 @@
 //! Brokers that go away in the middle of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use mqttsn_gateway::broker::Protocol;
 use mqttsn_gateway::core::{Message, PublishOutcome};
 use mqttsn_gateway::wire::Qos;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::core::{Core, message, settings};
 use crate::mosquitto::Mosquitto;
@@ -74,10 +77,8 @@ async fn a_broker_that_forgets_the_session_gets_qos_1_again_and_qos_2_is_called_
             let mut broker = Mosquitto::start();
             let mut core = Core::start(settings(&broker.url(), protocol));
             core.up().await;
-            let mut answered_before = 0;
             let answers = publish_through(&mut core, qos, &mut |answered| {
                 if answered == 500 {
-                    answered_before = answered;
                     broker.kill();
                     broker.resume();
                 }
@@ -116,5 +117,56 @@ async fn subscribes_and_publishes_given_while_the_broker_is_away_are_carried_out
         assert_eq!(core.published().await.1, PublishOutcome::Accepted);
         assert_eq!(core.published().await.1, PublishOutcome::Accepted);
         assert_eq!(core.end().await, []);
+    }
+}
+
+/// Stands before a broker and ends the connection when the word comes by. Returns its address.
+async fn touchy_broker(broker: SocketAddr, word: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = TcpStream::connect(broker).await.unwrap().into_split();
+                let answers = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+                let mut buffer = vec![0; 65_536];
+                while let Ok(octets) = from_client.read(&mut buffer).await {
+                    let heard = &buffer[..octets];
+                    if octets == 0 || heard.windows(word.len()).any(|part| part == word) {
+                        break;
+                    }
+                    to_server.write_all(heard).await.unwrap();
+                }
+                answers.abort();
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_message_that_the_broker_answers_by_hanging_up_does_not_block_the_others() {
+    let broker = Mosquitto::start();
+    for protocol in BOTH {
+        let url = format!("mqtt://{}", touchy_broker(broker.addr(), b"forbidden").await);
+        let mut core = Core::start(settings(&url, protocol));
+        core.up().await;
+        for token in 0..20 {
+            let topic = if token == 10 { "forbidden" } else { "allowed" };
+            core.publish(token, message(topic, "", Qos::AtLeastOnce));
+        }
+        let mut answers = BTreeMap::new();
+        while answers.len() < 20 {
+            let (token, outcome) = core.published().await;
+            assert_eq!(answers.insert(token, outcome), None, "{token} is answered twice");
+        }
+        for (token, outcome) in answers {
+            let refused = matches!(outcome, PublishOutcome::Refused(_));
+            assert_eq!(refused, token == 10, "{protocol:?}: {token} {outcome:?}");
+            assert!(refused || outcome == PublishOutcome::Accepted, "{protocol:?}: {token} {outcome:?}");
+        }
+        core.publish(20, message("allowed", "", Qos::ExactlyOnce));
+        assert_eq!(core.published().await, (20, PublishOutcome::Accepted));
     }
 }

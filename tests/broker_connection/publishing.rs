@@ -38,10 +38,10 @@ async fn a_publish_is_answered_at_every_qos_and_arrives() {
 #[tokio::test]
 async fn many_publishes_are_answered_once_each_and_arrive_in_order() {
     const MANY: u64 = 2_000;
-    let broker = Mosquitto::start();
+    let broker = Mosquitto::with(|_| "allow_anonymous true\nmax_queued_messages 0".to_owned());
     for protocol in BOTH {
         let mut onlooker = Core::onlooker(&broker.url()).await;
-        onlooker.subscribe(1, "a", Qos::AtMostOnce).await;
+        onlooker.subscribe(1, "a", Qos::AtLeastOnce).await;
         let mut core = Core::start(settings(&broker.url(), protocol));
         core.up().await;
         for token in 0..MANY {
@@ -50,13 +50,15 @@ async fn many_publishes_are_answered_once_each_and_arrive_in_order() {
         let mut answered = BTreeSet::new();
         for _ in 0..MANY {
             let (token, outcome) = core.published().await;
-            assert_eq!(outcome, PublishOutcome::Accepted);
+            assert_eq!(outcome, PublishOutcome::Accepted, "{protocol:?}: {}", broker.log());
             assert!(answered.insert(token), "{token} is answered twice");
         }
         // Of one QoS; a QoS 2 message is passed on later than a QoS 1 message sent after it.
         let mut last = [None, None];
         for _ in 0..MANY {
-            let number: u64 = std::str::from_utf8(&onlooker.message().await.message.payload).unwrap().parse().unwrap();
+            let received = onlooker.message().await;
+            onlooker.ack(received.delivery);
+            let number: u64 = std::str::from_utf8(&received.message.payload).unwrap().parse().unwrap();
             let last = &mut last[usize::try_from(number % 2).unwrap()];
             assert!(*last < Some(number));
             *last = Some(number);
@@ -167,18 +169,28 @@ async fn disconnect_sends_everything_first_and_says_goodbye() {
     let broker = Mosquitto::start();
     for protocol in BOTH {
         let mut onlooker = Core::onlooker(&broker.url()).await;
-        onlooker.subscribe(1, "a", Qos::AtMostOnce).await;
+        onlooker.subscribe(1, "a/#", Qos::AtLeastOnce).await;
         let mut core = Core::start(settings(&broker.url(), protocol));
         core.up().await;
         for number in 0..500_usize {
             core.submit(BrokerCommand::Publish {
                 token: None,
-                message: message("a", number.to_string(), LEVELS[number % 3]),
+                message: message("a/b", number.to_string(), LEVELS[number % 2 + 1]),
             });
         }
+        core.submit(BrokerCommand::Publish { token: None, message: message("a/last", "", Qos::AtMostOnce) });
         core.end().await;
-        for _ in 0..500 {
-            onlooker.message().await;
+        let mut arrived = 0;
+        let mut last = false;
+        while arrived < 500 || !last {
+            let received = onlooker.message().await;
+            match received.delivery {
+                Some(_) => {
+                    onlooker.ack(received.delivery);
+                    arrived += 1;
+                }
+                None => last = true,
+            }
         }
         onlooker.end().await;
         assert!(broker.log().contains("Client gateway disconnected."), "{protocol:?}: {}", broker.log());

@@ -112,17 +112,19 @@ async fn a_probe_reports_without_disturbing_the_gateway() {
 
 /// Makes an authority, and with it certificates for the broker (`localhost`) and for a client.
 fn make_certificates(directory: &Path) {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     let write = |name: &str, text: String| std::fs::write(directory.join(name), text).unwrap();
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new([]).unwrap();
+    authority.distinguished_name.push(DnType::CommonName, "authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     write("ca.pem", authority.self_signed(&authority_key).unwrap().pem());
     let issuer = Issuer::new(authority, authority_key);
     for (name, host) in [("broker", "localhost"), ("client", "gateway")] {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new([host.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-        write(&format!("{name}.pem"), certificate.pem());
+        let mut certificate = CertificateParams::new([host.to_owned()]).unwrap();
+        certificate.distinguished_name.push(DnType::CommonName, host);
+        write(&format!("{name}.pem"), certificate.signed_by(&key, &issuer).unwrap().pem());
         write(&format!("{name}.key"), key.serialize_pem());
     }
 }

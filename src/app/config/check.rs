@@ -256,7 +256,7 @@ fn port(index: usize, raw: RawSerial) -> Result<Serial, Problem> {
     };
     let link = LinkSettings {
         max_frame: settings.max_frame,
-        qos_minus_one: qos_minus_one.unwrap_or(LinkSettings::default().qos_minus_one),
+        qos_minus_one: qos_minus_one.unwrap_or_else(|| LinkSettings::default().qos_minus_one),
     };
     let assumed = assumed.into_iter().filter(|(_, is_assumed)| *is_assumed).map(|(key, _)| key).collect();
     Ok(Serial { settings, link, assumed })

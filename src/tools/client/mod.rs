@@ -191,13 +191,11 @@ fn publish_without_session(context: &mut Context<'_>, publication: &Publication)
 fn receive_connecting(context: &mut Context<'_>, message: &Message<'_>) -> Option<Phase> {
     let settings = context.settings;
     if let Message::ConnAck(ConnAck { return_code }) = message {
-        return Some(match return_code {
-            ReturnCode::Accepted => start_session(context),
-            refusal => {
-                context.refused(Operation::Connect, *refusal);
-                Phase::Disconnected
-            }
-        });
+        if *return_code == ReturnCode::Accepted {
+            return Some(start_session(context));
+        }
+        context.refused(Operation::Connect, *return_code);
+        return Some(Phase::Disconnected);
     }
     if let (Message::WillTopicReq(_), Some(will)) = (message, &settings.will) {
         send(will_topic(will), context.out);
