@@ -71,6 +71,22 @@ fn the_boot_text_of_a_node_does_not_spoil_its_frames() {
     subscriber.wait_for("iot/home1/door booted");
 }
 
+#[test]
+fn a_serial_line_that_is_plugged_in_after_the_start_is_served() {
+    let broker = Mosquitto::start();
+    let mut line = SerialLine::plug_in();
+    line.pull_out();
+    let gateway = gateway_on(&broker, &line);
+    gateway.wait_for("there is no serial port");
+    let subscriber = MosquittoSub::start(broker.port(), &["-t", "iot/#", "-v"]);
+
+    line.plug_in_again();
+    let mut node = Node::serial(&line.node_end());
+    node.connect("node-1");
+    publish(&mut node, "late");
+    subscriber.wait_for("iot/home1/door late");
+}
+
 fn gateway_on(broker: &Mosquitto, line: &SerialLine) -> Gateway {
     Gateway::before(&broker.url(), &["--serial", &line.gateway_end().display().to_string()])
 }
