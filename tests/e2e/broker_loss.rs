@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::mosquitto::leave_a_session;
 use crate::support::process::until;
-use crate::support::{Gateway, Mosquitto, MosquittoSub, Node};
+use crate::support::{Gateway, Mosquitto, MosquittoSub, Node, mosquitto_pub};
 
 #[test]
 fn a_gateway_without_a_broker_says_so_and_serves_when_the_broker_appears() {
@@ -73,7 +73,7 @@ fn a_subscription_outlives_the_death_of_the_broker() {
     broker.restart();
     // The broker knows nothing of the subscription until the gateway has made it again.
     broker.wait_for("iot/home1/+/led");
-    crate::support::mosquitto_pub(broker.port(), &["-t", "iot/home1/hall/led", "-m", "on"]);
+    mosquitto_pub(broker.port(), &["-t", "iot/home1/hall/led", "-m", "on"]);
 
     let [topic_id, msg_id] = node.expect("LL 0A ???? ???? 'iot/home1/hall/led'");
     node.send(&format!("07 0B {topic_id} {msg_id} 00"));

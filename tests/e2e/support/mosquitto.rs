@@ -46,11 +46,12 @@ impl Mosquitto {
         self.process = Some(process);
     }
 
-    /// Stops the broker in order: it closes its connections and writes its store.
-    pub fn stop(&mut self) {
+    /// Stops the broker in order: it closes its connections and writes its store. Returns its log.
+    pub fn stop(&mut self) -> Vec<String> {
         let mut process = self.process.take().expect("the broker is running");
         process.terminate();
         process.wait_for_end(PATIENCE);
+        process.lines()
     }
 
     /// Ends the broker on the spot.

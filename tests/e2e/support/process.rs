@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +19,7 @@ pub struct Process {
     name: String,
     child: Child,
     lines: Arc<Lines>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -35,9 +36,11 @@ impl Process {
                 |error| panic!("{name} does not start ({error}); `scripts/test` installs what is needed"),
             );
         let lines = Arc::new(Lines::default());
-        collect(child.stdout.take().expect("piped above"), Arc::clone(&lines));
-        collect(child.stderr.take().expect("piped above"), Arc::clone(&lines));
-        Self { name: name.to_owned(), child, lines }
+        let readers = vec![
+            collect(child.stdout.take().expect("piped above"), Arc::clone(&lines)),
+            collect(child.stderr.take().expect("piped above"), Arc::clone(&lines)),
+        ];
+        Self { name: name.to_owned(), child, lines, readers }
     }
 
     /// Waits for a line that contains `text`.
@@ -71,11 +74,12 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("our own child can be sent a signal");
     }
 
-    /// Waits for the program to end.
+    /// Waits for the program to end, and for its last line.
     pub fn wait_for_end(&mut self, patience: Duration) -> ExitStatus {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait().expect("our own child can be waited for") {
+                self.readers.drain(..).for_each(|reader| reader.join().expect("a reader does not panic"));
                 return status;
             }
             assert!(Instant::now() < deadline, "{} did not end within {patience:?}", self.name);
@@ -108,7 +112,7 @@ pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn collect(stream: impl Read + Send + 'static, lines: Arc<Lines>) {
+fn collect(stream: impl Read + Send + 'static, lines: Arc<Lines>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut stream = BufReader::new(stream);
         let mut line = Vec::new();
@@ -118,5 +122,5 @@ fn collect(stream: impl Read + Send + 'static, lines: Arc<Lines>) {
             lines.grown.notify_all();
             line.clear();
         }
-    });
+    })
 }
