@@ -89,29 +89,41 @@ pub(super) fn assumption_in_words(serial: &Serial) -> Option<String> {
 
 /// Commands that show a message on its way, ready to be copied.
 fn next_steps(config: &Config, udp: Option<SocketAddr>, program: &str) -> Vec<String> {
+    let gateway = udp.map(gateway_flags);
+    let subscribe = match (&gateway, config.embedded_broker) {
+        // Who tries things out may have no MQTT client.
+        (Some(gateway), Some(_)) => format!("{program} sub{gateway} -t 'iot/#' -v"),
+        (None, _) | (_, None) => mosquitto_sub(config),
+    };
+    let publish = gateway.map(|gateway| format!("{program} pub{gateway} -t {TOPIC} -m 21.5 -q 1"));
+    let publish = publish.map(|publish| format!("to publish as a device would: {publish}"));
+    [format!("to see what devices publish:  {subscribe}")].into_iter().chain(publish).collect()
+}
+
+/// The flags by which `pub` and `sub` find the gateway at this address.
+fn gateway_flags(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        // The tools go to localhost unless told otherwise.
+        ip if ip.is_unspecified() || ip.is_loopback() && ip.is_ipv4() => String::new(),
+        IpAddr::V4(ip) => format!(" -h {ip}"),
+        IpAddr::V6(ip) => format!(" -h {ip}"),
+    };
+    format!("{host} -p {}", address.port())
+}
+
+fn mosquitto_sub(config: &Config) -> String {
     let url = &config.broker.url;
-    let mut subscribe = format!("mosquitto_sub -h {} -p {} -t 'iot/#' -v", url.host, url.port);
+    let mut command = format!("mosquitto_sub -h {} -p {} -t 'iot/#' -v", url.host, url.port);
     if url.scheme == Scheme::Mqtts {
         match &config.broker.ca {
-            Some(ca) => subscribe.push_str(&format!(" --cafile '{}'", ca.display())),
-            None => subscribe.push_str(" --tls-use-os-certs"),
+            Some(ca) => command.push_str(&format!(" --cafile '{}'", ca.display())),
+            None => command.push_str(" --tls-use-os-certs"),
         }
     }
     if let Some(user) = config.broker.username.as_ref().or(url.username.as_ref()) {
-        subscribe.push_str(&format!(" -u '{user}' -P PASSWORD"));
+        command.push_str(&format!(" -u '{user}' -P PASSWORD"));
     }
-    let mut steps = vec![format!("to see what devices publish:  {subscribe}")];
-    if let Some(address) = udp {
-        let host = match address.ip() {
-            // The tools go to localhost unless told otherwise.
-            ip if ip.is_unspecified() || ip.is_loopback() && ip.is_ipv4() => String::new(),
-            ip => format!(" -h {ip}"),
-        };
-        let port = address.port();
-        steps.push(format!("or, as a device would see it: {program} sub{host} -p {port} -t 'iot/#' -v"));
-        steps.push(format!("to publish as a device would: {program} pub{host} -p {port} -t {TOPIC} -m 21.5 -q 1"));
-    }
-    steps
+    command
 }
 
 /// How the user has started the program, so that it can be started again the same way.
@@ -157,7 +169,11 @@ mod tests {
         );
         let steps = next_steps(&config("mqtts://b.example"), Some("10.0.0.1:1".parse().unwrap()), "x");
         assert!(steps[0].contains("-p 8883") && steps[0].ends_with("--tls-use-os-certs"), "{steps:?}");
-        assert!(steps[2].contains("x pub -h 10.0.0.1 -p 1 "), "{steps:?}");
+        assert!(steps[1].contains("x pub -h 10.0.0.1 -p 1 "), "{steps:?}");
+        let mut embedded = config("mqtt://b");
+        embedded.embedded_broker = Some("127.0.0.1:1883".parse().unwrap());
+        let steps = next_steps(&embedded, Some("[::]:1883".parse().unwrap()), "x");
+        assert_eq!(steps[0], "to see what devices publish:  x sub -p 1883 -t 'iot/#' -v");
     }
 
     #[test]

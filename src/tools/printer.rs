@@ -76,6 +76,11 @@ impl<W: Write> Printer<W> {
     fn write(&mut self, topic: &[u8], delivery: &Delivery) -> Result<(), PrintError> {
         let mut line = Vec::new();
         match &self.style {
+            // As mosquitto_sub: of a message without a payload there is only the topic to see, on a line of its own.
+            Style::TopicAndPayload if delivery.payload.is_empty() && !self.end.is_empty() => {
+                line.extend([topic, b" (null)"].concat());
+            }
+            Style::Payload | Style::TopicAndPayload if delivery.payload.is_empty() => return Ok(()),
             Style::Payload => line.extend_from_slice(&delivery.payload),
             Style::TopicAndPayload => line.extend([topic, b" ", &delivery.payload].concat()),
             Style::Format(format) => {
@@ -161,6 +166,19 @@ mod tests {
         printer.end = "";
         printer.print(&named("a", false)).unwrap();
         assert_eq!(printer.out, b"a x\nx\na=x/0");
+    }
+
+    #[test]
+    fn a_message_without_a_payload_is_printed_as_mosquitto_sub_prints_it() {
+        let empty = Delivery { payload: "".into(), ..named("a", false) };
+        let printed = |style, end| {
+            let mut printer = Printer { style, end, ..printer() };
+            printer.print(&empty).unwrap();
+            printer.out
+        };
+        assert_eq!(printed(Style::TopicAndPayload, "\n"), b"a (null)\n");
+        assert_eq!(printed(Style::TopicAndPayload, ""), b"");
+        assert_eq!(printed(Style::Payload, "\n"), b"");
     }
 
     #[test]

@@ -1,0 +1,37 @@
+//! The broker inside the gateway, with the ordinary MQTT clients.
+
+use crate::support::mosquitto::free_tcp_port;
+use crate::support::{Gateway, MosquittoSub, Node, mosquitto_pub};
+
+#[test]
+fn mosquitto_clients_and_a_node_meet_at_the_embedded_broker() {
+    let port = free_tcp_port();
+    let gateway = Gateway::start(&[&format!("--embedded-broker=127.0.0.1:{port}")]);
+    gateway.wait_for_broker();
+    let subscriber = MosquittoSub::start(port, &["-t", "iot/#", "-v"]);
+    let mut node = Node::udp(gateway.udp());
+    node.connect("node-1");
+
+    let topic_id = node.register("iot/home1/livingroom/temperature");
+    node.send(&format!("LL 0C 20 {topic_id} 0001 '21.5'"));
+    let [] = node.expect(&format!("07 0D {topic_id} 0001 00"));
+    subscriber.wait_for("iot/home1/livingroom/temperature 21.5");
+
+    node.subscribe_to_wildcard("iot/home1/+/led");
+    mosquitto_pub(port, &["-t", "iot/home1/livingroom/led", "-m", "on", "-q", "1"]);
+    let [topic_id, msg_id] = node.expect("LL 0A ???? ???? 'iot/home1/livingroom/led'");
+    node.send(&format!("07 0B {topic_id} {msg_id} 00"));
+    let [msg_id] = node.expect(&format!("LL 0C 20 {topic_id} ???? 'on'"));
+    node.send(&format!("07 0D {topic_id} {msg_id} 00"));
+    node.expect_nothing();
+}
+
+#[test]
+fn the_banner_says_what_listens_where_and_what_to_try_next() {
+    let port = free_tcp_port();
+    let gateway = Gateway::start(&[&format!("--embedded-broker=127.0.0.1:{port}")]);
+    gateway.wait_for(&gateway.udp().to_string());
+    gateway.wait_for(&format!("127.0.0.1:{port}"));
+    gateway.wait_for(&format!("sub -p {} -t 'iot/#' -v", gateway.udp().port()));
+    gateway.wait_for(&format!("pub -p {} -t iot/home1/livingroom/temperature -m 21.5 -q 1", gateway.udp().port()));
+}

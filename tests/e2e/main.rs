@@ -1,0 +1,18 @@
+//! The whole gateway, from outside: the real program, a real broker, devices that speak in hexadecimal.
+#![cfg(unix)]
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test program: `pub` marks what the support offers to the scenes, and failing loudly is its purpose"
+)]
+
+mod broker_loss;
+mod embedded;
+mod foreign;
+mod lifecycle;
+mod mistakes;
+mod serial;
+mod support;
+mod tools;
+mod udp;

@@ -1,0 +1,14 @@
+//! What the scenes are made of: programs, a serial line, devices. Waiting is always for an event, with a bound.
+
+pub mod foreign;
+pub mod frame;
+pub mod gateway;
+pub mod mosquitto;
+pub mod node;
+pub mod process;
+pub mod serial_line;
+
+pub use gateway::Gateway;
+pub use mosquitto::{Mosquitto, MosquittoSub, mosquitto_pub};
+pub use node::Node;
+pub use serial_line::SerialLine;
