@@ -1,0 +1,13 @@
+//! The gateway's behaviour as dialogues on a virtual clock: clients speak in hex frames, a scripted broker answers.
+//!
+//! Silence is part of every dialogue: a frame, a broker command or a notice that a test does not ask for fails it at
+//! the next thing that happens (see `world.rs`).
+
+mod broker;
+mod frames;
+mod words;
+mod world;
+
+use world::World;
+
+mod connect;
