@@ -197,7 +197,7 @@ fn a_malformed_frame_is_no_sign_of_life() {
     let mut world = World::with_broker();
     world.client("C").connects("c1");
     world.passes(60.0);
-    world.client("C").says("031700");
+    world.client("C").garbles("031700");
     world.ignore();
     world.passes(30.0);
     world.client("C").hears("0218");

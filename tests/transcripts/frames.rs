@@ -1,6 +1,6 @@
 //! Frames in hex, and the few that the tests' shorthands make themselves.
 
-use mqttsn_gateway::wire::{Envelope, Message, TopicId, TopicRef};
+use mqttsn_gateway::wire::{DecodeError, Envelope, Message, TopicId, TopicRef};
 
 /// Reads hex up to the first space; the rest is a comment.
 #[track_caller]
@@ -11,11 +11,15 @@ pub(crate) fn parse(text: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(octet).collect()
 }
 
+/// Reads a frame with or without a forwarder's wrapper.
+pub(crate) fn decode(octets: &[u8]) -> Result<Message<'_>, DecodeError> {
+    Envelope::open(octets, 1).and_then(|envelope| Message::decode(envelope.message()))
+}
+
 /// Shows a frame as it stands in tests, with what it means.
 pub(crate) fn explain(octets: &[u8]) -> String {
     let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
-    let message = Envelope::open(octets, 1).and_then(|envelope| Message::decode(envelope.message()));
-    match message {
+    match decode(octets) {
         Ok(message) => format!("{hex} {message}"),
         Err(error) => format!("{hex} ({error})"),
     }

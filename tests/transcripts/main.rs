@@ -11,3 +11,6 @@ mod world;
 use world::World;
 
 mod connect;
+mod publish;
+mod register;
+mod subscribe;

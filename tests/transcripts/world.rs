@@ -1,13 +1,14 @@
 //! The world around one gateway: a clock that the test moves, clients known by short names, and what has come out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
     BrokerCommand, BrokerOffer, ConnId, Gateway, Input, Instant, LinkAddress, LinkId, Output, Outputs, Peer, Settings,
     Stats,
 };
-use mqttsn_gateway::wire::Qos;
+use mqttsn_gateway::wire::{Qos, TopicId};
 
 use crate::broker::{Broker, BrokerMemory};
 use crate::frames;
@@ -183,10 +184,22 @@ impl Drop for World {
 }
 
 impl Client<'_> {
-    /// The client sends a frame, in hex; after a space anything may follow as a comment.
+    /// The client sends a message, in hex; after a space anything may follow as a comment.
     #[track_caller]
-    pub(crate) fn says(&mut self, frame: &str) -> &mut Self {
-        self.sends(&frames::parse(frame))
+    pub(crate) fn says(&mut self, message: &str) -> &mut Self {
+        let octets = frames::parse(message);
+        if let Err(error) = frames::decode(&octets) {
+            panic!("{message} is no message (a test that means it uses garbles): {error}");
+        }
+        self.sends(&octets)
+    }
+
+    /// The client sends what is no message, in hex.
+    #[track_caller]
+    pub(crate) fn garbles(&mut self, octets: &str) -> &mut Self {
+        let octets = frames::parse(octets);
+        assert!(frames::decode(&octets).is_err(), "it is a message: {}", frames::explain(&octets));
+        self.sends(&octets)
     }
 
     /// The client sends these octets.
@@ -258,4 +271,11 @@ impl Client<'_> {
         self.says("0218").hears("0218");
         self.world.notes(&format!("disconnected {client_id}"));
     }
+}
+
+/// Settings with these pre-defined topic ids.
+pub(crate) fn predefine(table: &[(u16, &str)]) -> impl FnOnce(&mut Settings) {
+    let parse = |(id, name): &(u16, &str)| (TopicId(*id), TopicName::parse(name.as_bytes()).unwrap());
+    let table: BTreeMap<_, _> = table.iter().map(parse).collect();
+    move |settings| settings.predefined = table
 }
