@@ -45,18 +45,20 @@ impl Session {
         }
         if let Err(rejection) = self.begin_subscribe(cx, subscribe) {
             cx.notice(Notice::Refused { client_id: self.client_id.clone(), what: rejection.reason });
-            let topic_id = match subscribe.topic {
-                FilterRef::Predefined(id) => id,
-                FilterRef::Name(_) | FilterRef::Short(_) => TopicId::NONE,
+            let naming = match subscribe.topic {
+                FilterRef::Name(_) => Naming::Name,
+                FilterRef::Predefined(id) => Naming::Predefined(id),
+                FilterRef::Short(_) => Naming::Short,
             };
-            self.answer_subscribe(cx, subscribe.msg_id, topic_id, Err(rejection.return_code));
+            self.answer_subscribe(cx, subscribe.msg_id, naming.refused_id(), Err(rejection.return_code));
         }
     }
 
     /// Takes the broker's answer to the client's SUBSCRIBE.
     pub(in crate::core) fn on_subscribed(&mut self, cx: &mut Context<'_>, token: Token, outcome: SubscribeOutcome) {
         let Some(pending) = self.subscriptions.pending.take_if(|pending| pending.token == token) else { return };
-        let Pending { msg_id, topic_id, subscription, .. } = pending;
+        let Pending { msg_id, mut topic_id, subscription, .. } = pending;
+        let naming = subscription.naming;
         let result = match outcome {
             SubscribeOutcome::Granted(qos) => {
                 self.note_granted(topic_id, subscription);
@@ -73,6 +75,9 @@ impl Session {
                 Err(ReturnCode::Congestion)
             }
         };
+        if result.is_err() {
+            topic_id = naming.refused_id();
+        }
         self.answer_subscribe(cx, msg_id, topic_id, result);
         self.pump(cx);
     }
@@ -158,6 +163,16 @@ impl Session {
             Err(return_code) => (Qos::AtMostOnce, return_code),
         };
         self.answer(cx, SubAck { qos: qos.into(), topic_id, msg_id, return_code });
+    }
+}
+
+impl Naming {
+    /// Returns the topic id of a SUBACK that rejects: none, but a pre-defined one comes back (digest §6.4).
+    fn refused_id(self) -> TopicId {
+        match self {
+            Self::Predefined(id) => id,
+            Self::Name | Self::Short => TopicId::NONE,
+        }
     }
 }
 
