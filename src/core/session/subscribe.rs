@@ -57,7 +57,7 @@ impl Session {
     /// Takes the broker's answer to the client's SUBSCRIBE.
     pub(in crate::core) fn on_subscribed(&mut self, cx: &mut Context<'_>, token: Token, outcome: SubscribeOutcome) {
         let Some(pending) = self.subscriptions.pending.take_if(|pending| pending.token == token) else { return };
-        let Pending { msg_id, mut topic_id, subscription, .. } = pending;
+        let Pending { msg_id, topic_id, subscription, .. } = pending;
         let naming = subscription.naming;
         let result = match outcome {
             SubscribeOutcome::Granted(qos) => {
@@ -75,9 +75,7 @@ impl Session {
                 Err(ReturnCode::Congestion)
             }
         };
-        if result.is_err() {
-            topic_id = naming.refused_id();
-        }
+        let topic_id = if result.is_ok() { topic_id } else { naming.refused_id() };
         self.answer_subscribe(cx, msg_id, topic_id, result);
         self.pump(cx);
     }
