@@ -11,6 +11,10 @@ mod world;
 use world::World;
 
 mod connect;
+mod deliver;
 mod publish;
 mod register;
+mod retained;
+mod retry;
+mod routing;
 mod subscribe;

@@ -111,6 +111,13 @@ impl World {
         assert!(self.pending.is_empty(), "nobody asked for:\n{}", self.transcript());
     }
 
+    /// Counts the frames that one client has received, and takes them.
+    pub(crate) fn frames_to(&mut self, name: &str) -> usize {
+        let before = self.pending.len();
+        self.pending.retain(|event| !matches!(event, Event::Frame { to, .. } if to == name));
+        before - self.pending.len()
+    }
+
     /// What has come out is another test's business.
     pub(crate) fn ignore(&mut self) {
         self.pending.clear();
