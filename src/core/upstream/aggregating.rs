@@ -132,7 +132,7 @@ impl Aggregating {
                 // The subscription may have been ended before the broker's answer came.
                 let Some(key) = self.filters.by_id(id) else { return Some((owner, SubscribeOutcome::Lost)) };
                 let outcome = match outcome {
-                    SubscribeOutcome::Granted(qos) => match self.filters.granted(key, owner, qos) {
+                    SubscribeOutcome::Granted(qos) => match self.filters.granted(key, id, owner, qos) {
                         Some(qos) => SubscribeOutcome::Granted(qos),
                         None => SubscribeOutcome::Lost,
                     },
@@ -146,8 +146,10 @@ impl Aggregating {
             }
             Pending::Renewal { id } => {
                 self.renewals_asked = self.renewals_asked.saturating_sub(1);
-                if let (SubscribeOutcome::Lost, Some(key)) = (outcome, self.filters.by_id(id)) {
-                    self.renewals.push_back(key);
+                match (outcome, self.filters.by_id(id)) {
+                    (SubscribeOutcome::Granted(_), Some(key)) => self.filters.renewed(key, id),
+                    (SubscribeOutcome::Lost, Some(key)) => self.renewals.push_back(key),
+                    (SubscribeOutcome::Refused(_), _) | (_, None) => {}
                 }
                 self.renew(out, now);
                 None
@@ -177,6 +179,7 @@ impl Aggregating {
         self.link = BrokerLink::Up(offer);
         if !session_present {
             self.deliveries.forget();
+            self.filters.lapse();
             self.renewals = self.filters.keys().collect();
         }
         self.renew(out, now);
