@@ -256,8 +256,8 @@ impl Session {
 
     /// Chooses how to name a topic to this client (MQTT-SN digest §11).
     fn address(&mut self, cx: &mut Context<'_>, topic: &TopicName) -> Address {
-        if let Some(id) = self.subscriptions.predefined_id(topic) {
-            return Address::Known(TopicRef::Predefined(id));
+        if let Some(topic) = self.subscriptions.named_as(topic) {
+            return Address::Known(topic);
         }
         if let Some(id) = self.registry.id(topic.as_str()) {
             return match self.registry.knowledge(id) {

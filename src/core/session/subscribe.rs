@@ -7,7 +7,7 @@ use crate::core::notice::{Notice, Refused};
 use crate::core::predefined::Predefined;
 use crate::core::topics::{Knowledge, TopicFilter, TopicName};
 use crate::core::{SubscribeOutcome, Token};
-use crate::wire::{FilterRef, MsgId, Qos, ReturnCode, SubAck, Subscribe, TopicId, UnsubAck, Unsubscribe};
+use crate::wire::{FilterRef, MsgId, Qos, ReturnCode, SubAck, Subscribe, TopicId, TopicRef, UnsubAck, Unsubscribe};
 
 /// What the client has subscribed to, and the SUBSCRIBE that the broker has yet to answer.
 #[derive(Debug, Default)]
@@ -180,12 +180,14 @@ impl Subscriptions {
         self.pending.is_some()
     }
 
-    /// Returns the pre-defined id by which the client has subscribed to this topic.
-    pub(super) fn predefined_id(&self, topic: &TopicName) -> Option<TopicId> {
-        self.granted.iter().find_map(|subscription| match subscription.naming {
-            Naming::Predefined(id) if subscription.filter.as_str() == topic.as_str() => Some(id),
-            Naming::Predefined(_) | Naming::Name | Naming::Short => None,
-        })
+    /// Returns how the client named this topic when it subscribed to it, unless by its full name.
+    pub(super) fn named_as(&self, topic: &TopicName) -> Option<TopicRef> {
+        let is_it = |subscription: &&Subscription| subscription.filter.as_str() == topic.as_str();
+        match self.granted.iter().find(is_it)?.naming {
+            Naming::Predefined(id) => Some(TopicRef::Predefined(id)),
+            Naming::Short => topic.as_short().map(TopicRef::Short),
+            Naming::Name => None,
+        }
     }
 
     /// Forgets all and returns the filters, of which the broker's side must hear.
