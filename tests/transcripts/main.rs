@@ -12,9 +12,14 @@ use world::World;
 
 mod connect;
 mod deliver;
+mod encapsulation;
+mod limits;
 mod publish;
 mod register;
 mod retained;
 mod retry;
 mod routing;
+mod sleep;
+mod strays;
 mod subscribe;
+mod takeover;
