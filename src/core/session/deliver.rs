@@ -151,7 +151,7 @@ impl Session {
         if let Some(in_flight) = &mut self.outbox.in_flight {
             in_flight.parcel.healing = Healing::Tried;
             in_flight.proceed(Step::Register { topic_id, msg_id }, cx.now);
-            self.transmit(cx, Attempt::First);
+            self.continue_in_flight(cx);
         }
     }
 
