@@ -255,7 +255,7 @@ impl Session {
     }
 
     /// Chooses how to name a topic to this client (MQTT-SN digest §11).
-    fn address(&mut self, cx: &mut Context<'_>, topic: &TopicName) -> Address {
+    fn address(&mut self, cx: &Context<'_>, topic: &TopicName) -> Address {
         if let Some(topic) = self.subscriptions.named_as(topic) {
             return Address::Known(topic);
         }
