@@ -11,9 +11,12 @@ mod world;
 use world::World;
 
 mod connect;
+mod conversations;
 mod deliver;
 mod encapsulation;
 mod limits;
+mod matrix;
+mod outages;
 mod publish;
 mod register;
 mod retained;
