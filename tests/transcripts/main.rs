@@ -10,11 +10,13 @@ mod world;
 
 use world::World;
 
+mod anything;
 mod connect;
 mod conversations;
 mod deliver;
 mod encapsulation;
 mod limits;
+mod lossy;
 mod matrix;
 mod outages;
 mod publish;
