@@ -189,6 +189,24 @@ fn a_subscription_made_right_after_the_broker_forgot_us_is_granted() {
 }
 
 #[test]
+fn a_subscribe_that_is_lost_after_a_long_wait_leaves_nothing_behind() {
+    let mut world = World::with_broker();
+    for (name, id) in [("C", "c1"), ("D", "c2"), ("E", "c3")] {
+        world.client(name).connects(id);
+    }
+    world.client("C").sends(&frames::subscribe("a/b", 1, 13));
+    let unanswered = world.broker().gets("SUBSCRIBE q1 a/b");
+    world.client("D").subscribes("a/b", 1, 1);
+    world.passes(61.0);
+    world.client("E").subscribes("a/b", 1, 1);
+    world.broker().loses_subscribe(&unanswered);
+    world.client("C").hears("0813000000000d01");
+    world.client("D").disconnects("c2");
+    world.client("E").says("081400000d612f62").hears("0415000d");
+    world.broker().gets("UNSUBSCRIBE a/b");
+}
+
+#[test]
 fn at_shutdown_the_broker_connection_ends_in_order() {
     let mut world = World::with_broker();
     world.client("C").connects("c1");

@@ -1,7 +1,6 @@
 //! REGISTER from a client (digest §6, §8).
 
 use super::World;
-use super::frames;
 use super::world::predefine;
 
 #[test]
