@@ -53,7 +53,7 @@ enum BrokerLink {
 #[derive(Debug)]
 enum Pending {
     Publish { owner: Option<SessionKey> },
-    Subscribe { id: SubscriptionId, owner: Option<SessionKey> },
+    Subscribe { id: SubscriptionId, filter: TopicFilter, owner: Option<SessionKey> },
     Renewal { id: SubscriptionId },
 }
 
@@ -113,7 +113,7 @@ impl Aggregating {
     ) -> Token {
         let key = self.filters.add(filter, owner, qos);
         let (id, filter, qos) = self.filters.asked(key, Audience::One(owner), now);
-        let token = self.token(Pending::Subscribe { id, owner: Some(owner) });
+        let token = self.token(Pending::Subscribe { id, filter: filter.clone(), owner: Some(owner) });
         command(out, BrokerCommand::Subscribe { token, filter, qos, id });
         token
     }
@@ -127,10 +127,10 @@ impl Aggregating {
         outcome: SubscribeOutcome,
     ) -> Option<(SessionKey, SubscribeOutcome)> {
         match self.answered(token)? {
-            Pending::Subscribe { id, owner } => {
+            Pending::Subscribe { id, filter, owner } => {
                 let owner = owner?;
                 // The subscription may have been ended before the broker's answer came.
-                let Some(key) = self.filters.by_id(id) else { return Some((owner, SubscribeOutcome::Lost)) };
+                let Some(key) = self.filters.find(&filter) else { return Some((owner, SubscribeOutcome::Lost)) };
                 let outcome = match outcome {
                     SubscribeOutcome::Granted(qos) => match self.filters.granted(key, id, owner, qos) {
                         Some(qos) => SubscribeOutcome::Granted(qos),

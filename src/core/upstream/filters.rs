@@ -128,7 +128,7 @@ impl Filters {
         (id, filter.filter.clone(), qos)
     }
 
-    /// Returns the filter that a SUBSCRIBE was for, if it still has subscribers.
+    /// Returns the filter that a SUBSCRIBE was for, while its id may still come with messages.
     pub(super) fn by_id(&self, id: SubscriptionId) -> Option<FilterKey> {
         self.by_id.get(&id).copied()
     }
