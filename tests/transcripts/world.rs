@@ -23,6 +23,7 @@ pub(crate) struct World {
     now: Instant,
     out: Outputs,
     pending: VecDeque<Event>,
+    frames_sent: u64,
     pub(crate) broker: BrokerMemory,
 }
 
@@ -64,6 +65,7 @@ impl World {
             now: Instant::from_origin(Duration::from_secs(1_000)),
             out: Outputs::default(),
             pending: VecDeque::new(),
+            frames_sent: 0,
             broker: BrokerMemory::new(BrokerOffer {
                 max_qos: Qos::ExactlyOnce,
                 retain: true,
@@ -156,6 +158,7 @@ impl World {
                 Output::Send { to, frame } => {
                     let octets = frames.octets(&frame).to_vec();
                     frames::check(&octets);
+                    self.frames_sent += 1;
                     Event::Frame { to: words::peer(to), octets }
                 }
                 Output::Broadcast { .. } => panic!("nothing is broadcast yet"),
@@ -165,6 +168,7 @@ impl World {
             self.pending.push_back(event);
         }
         self.out.clear();
+        assert_eq!(self.gateway.stats().frames_out, self.frames_sent, "the count of frames sent");
         if let Some(deadline) = self.gateway.next_deadline() {
             assert!(deadline > self.now, "a deadline lies in the past");
         }
