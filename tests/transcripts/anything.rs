@@ -183,8 +183,8 @@ enum Owed {
 
 impl Judge {
     fn new(clients: Clients) -> Self {
-        let mut settings = Settings::default();
-        settings.predefined = BTreeMap::from([(wire::TopicId(10), name("pre"))]);
+        let predefined = BTreeMap::from([(wire::TopicId(10), name("pre"))]);
+        let mut settings = Settings { predefined, ..Settings::default() };
         settings.limits.clients = 6;
         settings.limits.queued_messages_per_client = 5;
         settings.limits.queued_bytes_per_client = 500;

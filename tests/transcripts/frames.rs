@@ -6,7 +6,7 @@ use mqttsn_gateway::wire::{DecodeError, Envelope, Message, ReturnCode, TopicId, 
 #[track_caller]
 pub(crate) fn parse(text: &str) -> Vec<u8> {
     let hex = text.split_whitespace().next().unwrap_or_default();
-    assert!(hex.len() % 2 == 0 && hex.is_ascii(), "not hex: {text}");
+    assert!(hex.len().is_multiple_of(2) && hex.is_ascii(), "not hex: {text}");
     let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap_or_else(|_| panic!("not hex: {text}"));
     (0..hex.len()).step_by(2).map(octet).collect()
 }

@@ -2,6 +2,12 @@
 //!
 //! Silence is part of every dialogue: a frame, a broker command or a notice that a test does not ask for fails it at
 //! the next thing that happens (see `world.rs`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "as in tests beside the code"
+)]
 
 mod broker;
 mod frames;
