@@ -1,6 +1,6 @@
 //! What is said at the start: what listens where, which broker, what was assumed, and what to try next.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use tracing::{info, warn};
@@ -162,7 +162,6 @@ mod tests {
             steps,
             [
                 "to see what devices publish:  mosquitto_sub -h localhost -p 1884 -t 'iot/#' -v",
-                "or, as a device would see it: mqttsn-gateway sub -p 1885 -t 'iot/#' -v",
                 "to publish as a device would: mqttsn-gateway pub -p 1885 \
                  -t iot/home1/livingroom/temperature -m 21.5 -q 1",
             ]
