@@ -16,8 +16,9 @@ use crate::core::rates::TokenBucket;
 use crate::core::{BrokerEvent, ConnId, Gateway, Input, Instant, Output, Outputs, Peer, Settings};
 use crate::links::{LinkEvent, Links, SendError};
 
-/// How long the broker connection may take to end in order. Below the five seconds in which the program must be gone.
-const FAREWELL: Duration = Duration::from_secs(4);
+/// How long the broker connection may take to end in order. The program must be gone within five seconds; what is left
+/// is for the last lines of the log.
+const FAREWELL: Duration = Duration::from_millis(3_500);
 
 /// Link events handled before the broker, the clock and the signals get their turn. A batch of the broker is a turn.
 const LINK_EVENTS_PER_TURN: usize = 8;

@@ -28,10 +28,10 @@ pub fn run(args: &GatewayArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match logging::parse_filter(&config.log.level) {
+    let _log = match logging::parse_filter(&config.log.level) {
         Ok(filter) => logging::start(filter, config.log.format),
         Err(error) => return complain(&error.to_string()),
-    }
+    };
     let runtime = match runtime::event_loop() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&runtime::no_event_loop(&error)),

@@ -1,10 +1,10 @@
 //! What the core noticed, in words: one line of the log for each notice.
 
 use std::fmt;
+use std::time::Duration;
 
 use tracing::{Level, enabled, event, warn};
 
-use crate::core::rates::TokenBucket;
 use crate::core::{Instant, Notice, Peer};
 use crate::wire::Quoted;
 
@@ -14,13 +14,15 @@ const LINES_PER_SECOND: u32 = 100;
 /// Writes notices into the log, so many a second.
 #[derive(Debug)]
 pub(super) struct Words {
-    rate: TokenBucket,
+    /// When the present second began, what was said in it, and what was not.
+    since: Instant,
+    said: u32,
     left_out: u64,
 }
 
 impl Words {
     pub(super) fn new() -> Self {
-        Self { rate: TokenBucket::new(LINES_PER_SECOND), left_out: 0 }
+        Self { since: Instant::ORIGIN, said: 0, left_out: 0 }
     }
 
     /// Writes a notice into the log. `frame` is what the notice is about, `address` shows a peer as people know it.
@@ -128,15 +130,35 @@ impl Words {
     }
 
     fn may_speak(&mut self, now: Instant) -> bool {
-        let may = self.rate.take(now);
-        match (may, self.left_out) {
-            (false, _) => self.left_out += 1,
-            (true, 0) => {}
-            (true, left_out) => {
-                warn!("{left_out} lines were left out here: more than {LINES_PER_SECOND} a second");
-                self.left_out = 0;
+        if now - self.since >= Duration::from_secs(1) {
+            if self.left_out > 0 {
+                warn!(
+                    "{} lines about clients were left out here: more than {LINES_PER_SECOND} a second",
+                    self.left_out
+                );
             }
+            *self = Self { since: now, said: 0, left_out: 0 };
         }
-        may
+        if self.said == LINES_PER_SECOND {
+            self.left_out += 1;
+            return false;
+        }
+        self.said += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_so_many_lines_and_counts_the_rest() {
+        let mut words = Words::new();
+        let at = |millis| Instant::ORIGIN + Duration::from_millis(millis);
+        let said = (0..500).filter(|i| words.may_speak(at(i % 999))).count();
+        assert_eq!((said, words.left_out), (100, 400));
+        assert!(words.may_speak(at(1_000)));
+        assert_eq!(words.left_out, 0);
     }
 }

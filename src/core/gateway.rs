@@ -138,7 +138,7 @@ impl Gateway {
                 let client_id = connect.client_id.to_vec();
                 out.notice(Notice::ConnectRefused { client_id, peer: route.peer, why });
                 let return_code = session::return_code(why);
-                return out.send(route, &wire::Message::from(wire::ConnAck { return_code }));
+                return self.send(out, route, wire::ConnAck { return_code });
             }
         };
         self.vacate(now, route, client_id, out);
@@ -166,9 +166,10 @@ impl Gateway {
         let Some(session) = self.sessions.get(key) else { return };
         let Some(former) = session.route().filter(|former| former.as_ref() != route).cloned() else { return };
         let client_id = session.client_id().clone();
+        let is_asleep = session.is_asleep();
         out.notice(Notice::ClientMoved { client_id, from: former.peer(), to: route.peer });
-        if !session.is_asleep() {
-            out.send(former.as_ref(), &wire::Message::from(Disconnect { duration: None }));
+        if !is_asleep {
+            self.send(out, former.as_ref(), Disconnect { duration: None });
         }
         self.sessions.unbind(&former);
     }
@@ -260,7 +261,7 @@ impl Gateway {
         }
         self.stats.strays += 1;
         if self.strays.may_answer(now, self.hasher.hash_one(route)) {
-            out.send(route, &wire::Message::from(Disconnect { duration: None }));
+            self.send(out, route, Disconnect { duration: None });
             out.notice(Notice::Stray { peer: route.peer });
         } else {
             self.stats.strays_unanswered += 1;
@@ -309,6 +310,12 @@ impl Gateway {
         let limit = self.settings.limits.unacknowledged_deliveries;
         self.stats.acknowledged_early += self.upstream.bound_deliveries(out, limit);
         self.recipients = recipients;
+    }
+
+    /// Sends what is said outside of any session.
+    fn send<'m>(&mut self, out: &mut Outputs, route: RouteRef<'_>, message: impl Into<wire::Message<'m>>) {
+        out.send(route, &message.into());
+        self.stats.frames_out += 1;
     }
 
     /// Lends a session to `act`, and afterwards brings the tables into line with what became of it.

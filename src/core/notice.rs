@@ -22,7 +22,7 @@ pub enum Notice {
         peer: Peer,
         why: ConnectRefusal,
     },
-    /// The client has connected from another address; the one before was told DISCONNECT.
+    /// The client has connected from another address; the one before was told DISCONNECT, unless the client slept.
     ClientMoved {
         client_id: ByteString,
         from: Peer,

@@ -13,7 +13,7 @@ pub struct Stats {
     pub strays: u64,
     /// Of these, the ones left unanswered by the rate limit.
     pub strays_unanswered: u64,
-    /// CONNECTs refused because [`Limits::clients`](super::Limits::clients) was reached.
+    /// CONNECTs answered with a rejection, for whatever reason.
     pub clients_refused: u64,
     /// Messages taken from clients and handed to the broker connection.
     pub published: u64,

@@ -1,11 +1,11 @@
 //! The log: which lines, and in which shape, on standard error. Standard output is for the results of commands.
 
 use std::fmt::Debug;
-use std::io::IsTerminal;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -51,14 +51,33 @@ pub fn parse_filter(text: &str) -> Result<EnvFilter, FilterError> {
 const QUIET: [(&str, &str); 5] =
     [("rumqttd", "off"), ("rumqttc", "warn"), ("rustls", "warn"), ("mio", "warn"), ("tokio", "warn")];
 
+/// Lines that wait for whoever reads standard error.
+const WAITING_LINES: usize = 10_000;
+
+/// The log while it is being written. Dropping it writes what still waits, for a second at most.
+#[derive(Debug)]
+#[must_use = "the last lines are lost unless this lives until the end"]
+pub struct Log {
+    _writer: WorkerGuard,
+}
+
 /// Sends the log to standard error from now on. A second call changes nothing.
-pub fn start(filter: EnvFilter, format: LogFormat) {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+///
+/// Nobody waits for the reader of standard error: a terminal that was halted or a supervisor that is stuck costs
+/// lines, not the service.
+pub fn start(filter: EnvFilter, format: LogFormat) -> Log {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // It fails only where a log is set up already, as in tests; that one then stays.
     let _ = match format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).event_format(Line).try_init(),
+        LogFormat::Text => lines.with_ansi(false).event_format(Line).try_init(),
     };
+    Log { _writer: guard }
 }
 
 /// A line for people: time, level, sentence. The module stands there only at `debug` and `trace`.

@@ -90,8 +90,11 @@ impl Session {
         }
     }
 
+    /// Lets a busy client be; one that sleeps is let be anyway.
     fn hold(&mut self, cx: &Context<'_>) {
-        if let Some(in_flight) = &mut self.outbox.in_flight {
+        if !self.phase.listens() {
+            self.outbox.pause();
+        } else if let Some(in_flight) = &mut self.outbox.in_flight {
             in_flight.hold(cx.now, cx.settings.timers.t_wait);
         }
     }

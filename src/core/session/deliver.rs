@@ -151,7 +151,7 @@ impl Session {
         if let Some(in_flight) = &mut self.outbox.in_flight {
             in_flight.parcel.healing = Healing::Tried;
             in_flight.proceed(Step::Register { topic_id, msg_id }, cx.now);
-            self.transmit(cx, Attempt::First);
+            self.continue_in_flight(cx);
         }
     }
 
@@ -255,9 +255,9 @@ impl Session {
     }
 
     /// Chooses how to name a topic to this client (MQTT-SN digest §11).
-    fn address(&mut self, cx: &mut Context<'_>, topic: &TopicName) -> Address {
-        if let Some(id) = self.subscriptions.predefined_id(topic) {
-            return Address::Known(TopicRef::Predefined(id));
+    fn address(&mut self, cx: &Context<'_>, topic: &TopicName) -> Address {
+        if let Some(topic) = self.subscriptions.named_as(topic) {
+            return Address::Known(topic);
         }
         if let Some(id) = self.registry.id(topic.as_str()) {
             return match self.registry.knowledge(id) {

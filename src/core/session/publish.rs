@@ -172,15 +172,16 @@ impl Uplink {
     ///
     /// At QoS 2 the message id alone decides, until PUBREL. At QoS 1 the content must be the same too, because
     /// clients start their ids anew after a reset, and after the acknowledgement DUP must be set: a sensor may well
-    /// send the same reading twice under the same id.
+    /// send the same reading twice under the same id. A repetition never has another QoS.
     fn repetition(&self, print: Fingerprint, qos: Qos, dup: bool) -> Repetition {
         for exchange in &self.open {
             match exchange {
                 Exchange::Received { msg_id } if qos == Qos::ExactlyOnce && *msg_id == print.msg_id => {
                     return Repetition::Received;
                 }
-                Exchange::AtBroker { print: open, .. }
-                    if *open == print || (qos == Qos::ExactlyOnce && open.msg_id == print.msg_id) =>
+                Exchange::AtBroker { print: open, qos: open_qos, .. }
+                    if *open_qos == qos
+                        && (*open == print || (qos == Qos::ExactlyOnce && open.msg_id == print.msg_id)) =>
                 {
                     return Repetition::Waiting;
                 }

@@ -11,7 +11,11 @@ impl Session {
         let (topic_id, return_code) = match TopicName::parse(register.topic_name) {
             Ok(name) => match self.register_for_client(cx, &name) {
                 Some(id) => (id, ReturnCode::Accepted),
-                None => (TopicId::NONE, ReturnCode::Congestion),
+                None => {
+                    let what = Refused::TooManyTopics { limit: cx.settings.limits.topics_per_client };
+                    cx.notice(Notice::Refused { client_id: self.client_id.clone(), what });
+                    (TopicId::NONE, ReturnCode::Congestion)
+                }
             },
             Err(error) => {
                 let what = Refused::Register { error };
@@ -23,21 +27,16 @@ impl Session {
     }
 
     /// Returns the name's id, new or not, of which the client is about to hear.
-    pub(super) fn register_for_client(&mut self, cx: &mut Context<'_>, name: &TopicName) -> Option<TopicId> {
+    pub(super) fn register_for_client(&mut self, cx: &Context<'_>, name: &TopicName) -> Option<TopicId> {
         let id = self.allocate_id(cx, name)?;
         self.registry.set_knowledge(id, Knowledge::Confirmed);
         Some(id)
     }
 
     /// Returns the name's id, new or not, or `None` if the client has as many topics as it may.
-    pub(super) fn allocate_id(&mut self, cx: &mut Context<'_>, name: &TopicName) -> Option<TopicId> {
+    pub(super) fn allocate_id(&mut self, cx: &Context<'_>, name: &TopicName) -> Option<TopicId> {
         let limit = cx.settings.limits.topics_per_client;
         // Apart from the pre-defined ids, so that a client that mixes the two up hits nothing (digest §6.1).
-        let id = self.registry.register(name, limit, |id| cx.predefined.contains(id)).ok();
-        if id.is_none() {
-            let what = Refused::TooManyTopics { limit };
-            cx.notice(Notice::Refused { client_id: self.client_id.clone(), what });
-        }
-        id
+        self.registry.register(name, limit, |id| cx.predefined.contains(id)).ok()
     }
 }

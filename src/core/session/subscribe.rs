@@ -7,7 +7,7 @@ use crate::core::notice::{Notice, Refused};
 use crate::core::predefined::Predefined;
 use crate::core::topics::{Knowledge, TopicFilter, TopicName};
 use crate::core::{SubscribeOutcome, Token};
-use crate::wire::{FilterRef, MsgId, Qos, ReturnCode, SubAck, Subscribe, TopicId, UnsubAck, Unsubscribe};
+use crate::wire::{FilterRef, MsgId, Qos, ReturnCode, SubAck, Subscribe, TopicId, TopicRef, UnsubAck, Unsubscribe};
 
 /// What the client has subscribed to, and the SUBSCRIBE that the broker has yet to answer.
 #[derive(Debug, Default)]
@@ -45,11 +45,12 @@ impl Session {
         }
         if let Err(rejection) = self.begin_subscribe(cx, subscribe) {
             cx.notice(Notice::Refused { client_id: self.client_id.clone(), what: rejection.reason });
-            let topic_id = match subscribe.topic {
-                FilterRef::Predefined(id) => id,
-                FilterRef::Name(_) | FilterRef::Short(_) => TopicId::NONE,
+            let naming = match subscribe.topic {
+                FilterRef::Name(_) => Naming::Name,
+                FilterRef::Predefined(id) => Naming::Predefined(id),
+                FilterRef::Short(_) => Naming::Short,
             };
-            self.answer_subscribe(cx, subscribe.msg_id, topic_id, Err(rejection.return_code));
+            self.answer_subscribe(cx, subscribe.msg_id, naming.refused_id(), Err(rejection.return_code));
         }
     }
 
@@ -57,6 +58,7 @@ impl Session {
     pub(in crate::core) fn on_subscribed(&mut self, cx: &mut Context<'_>, token: Token, outcome: SubscribeOutcome) {
         let Some(pending) = self.subscriptions.pending.take_if(|pending| pending.token == token) else { return };
         let Pending { msg_id, topic_id, subscription, .. } = pending;
+        let naming = subscription.naming;
         let result = match outcome {
             SubscribeOutcome::Granted(qos) => {
                 self.note_granted(topic_id, subscription);
@@ -73,6 +75,7 @@ impl Session {
                 Err(ReturnCode::Congestion)
             }
         };
+        let topic_id = if result.is_ok() { topic_id } else { naming.refused_id() };
         self.answer_subscribe(cx, msg_id, topic_id, result);
         self.pump(cx);
     }
@@ -161,18 +164,30 @@ impl Session {
     }
 }
 
+impl Naming {
+    /// Returns the topic id of a SUBACK that rejects: none, but a pre-defined one comes back (digest §6.4).
+    fn refused_id(self) -> TopicId {
+        match self {
+            Self::Predefined(id) => id,
+            Self::Name | Self::Short => TopicId::NONE,
+        }
+    }
+}
+
 impl Subscriptions {
     /// Whether a SUBSCRIBE waits for the broker: until it is answered the client may not know its topic's id.
     pub(super) fn is_pending(&self) -> bool {
         self.pending.is_some()
     }
 
-    /// Returns the pre-defined id by which the client has subscribed to this topic.
-    pub(super) fn predefined_id(&self, topic: &TopicName) -> Option<TopicId> {
-        self.granted.iter().find_map(|subscription| match subscription.naming {
-            Naming::Predefined(id) if subscription.filter.as_str() == topic.as_str() => Some(id),
-            Naming::Predefined(_) | Naming::Name | Naming::Short => None,
-        })
+    /// Returns how the client named this topic when it subscribed to it, unless by its full name.
+    pub(super) fn named_as(&self, topic: &TopicName) -> Option<TopicRef> {
+        let is_it = |subscription: &&Subscription| subscription.filter.as_str() == topic.as_str();
+        match self.granted.iter().find(is_it)?.naming {
+            Naming::Predefined(id) => Some(TopicRef::Predefined(id)),
+            Naming::Short => topic.as_short().map(TopicRef::Short),
+            Naming::Name => None,
+        }
     }
 
     /// Forgets all and returns the filters, of which the broker's side must hear.

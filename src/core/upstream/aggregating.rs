@@ -64,6 +64,7 @@ enum Pending {
     },
     Subscribe {
         id: SubscriptionId,
+        filter: TopicFilter,
         owner: Option<SessionKey>,
     },
     Renewal {
@@ -156,7 +157,7 @@ impl Aggregating {
     ) -> Token {
         let key = self.filters.add(filter, owner, qos);
         let (id, filter, qos) = self.filters.asked(key, Audience::One(owner), now);
-        let token = self.token(Pending::Subscribe { id, owner: Some(owner) });
+        let token = self.token(Pending::Subscribe { id, filter: filter.clone(), owner: Some(owner) });
         command(out, BrokerCommand::Subscribe { token, filter, qos, id });
         token
     }
@@ -170,12 +171,12 @@ impl Aggregating {
         outcome: SubscribeOutcome,
     ) -> Option<(SessionKey, SubscribeOutcome)> {
         match self.answered(token)? {
-            Pending::Subscribe { id, owner } => {
+            Pending::Subscribe { id, filter, owner } => {
                 let owner = owner?;
                 // The subscription may have been ended before the broker's answer came.
-                let Some(key) = self.filters.by_id(id) else { return Some((owner, SubscribeOutcome::Lost)) };
+                let Some(key) = self.filters.find(&filter) else { return Some((owner, SubscribeOutcome::Lost)) };
                 let outcome = match outcome {
-                    SubscribeOutcome::Granted(qos) => match self.filters.granted(key, owner, qos) {
+                    SubscribeOutcome::Granted(qos) => match self.filters.granted(key, id, owner, qos) {
                         Some(qos) => SubscribeOutcome::Granted(qos),
                         None => SubscribeOutcome::Lost,
                     },
@@ -189,8 +190,10 @@ impl Aggregating {
             }
             Pending::Renewal { id } => {
                 self.renewals_asked = self.renewals_asked.saturating_sub(1);
-                if let (SubscribeOutcome::Lost, Some(key)) = (outcome, self.filters.by_id(id)) {
-                    self.renewals.push_back(key);
+                match (outcome, self.filters.by_id(id)) {
+                    (SubscribeOutcome::Granted(_), Some(key)) => self.filters.renewed(key, id),
+                    (SubscribeOutcome::Lost, Some(key)) => self.renewals.push_back(key),
+                    (SubscribeOutcome::Refused(_), _) | (_, None) => {}
                 }
                 self.renew(out, now);
                 None
@@ -220,6 +223,7 @@ impl Aggregating {
         self.link = BrokerLink::Up(offer);
         if !session_present {
             self.deliveries.forget();
+            self.filters.lapse();
             self.renewals = self.filters.keys().collect();
         }
         self.renew(out, now);

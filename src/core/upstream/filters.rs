@@ -17,6 +17,8 @@ use crate::wire::Qos;
 /// With subscription identifiers this only bounds memory. Without them (MQTT 3.1.1) it decides who gets a retained
 /// message; five seconds are ten times the slowest replay we saw from Mosquitto with 10,000 retained messages.
 const REPLAY_WINDOW: Duration = Duration::from_secs(5);
+/// How long messages that the broker had queued before it granted a SUBSCRIBE may carry the identifier before.
+const FORMER_ID_WINDOW: Duration = Duration::from_secs(60);
 /// Replays remembered per filter. A thousand clients that subscribe to one filter at once stay far below.
 const REPLAYS: usize = 10_000;
 
@@ -56,7 +58,7 @@ struct Filter {
     filter: TopicFilter,
     /// In ascending order of the session.
     subscribers: Vec<Subscriber>,
-    /// The SUBSCRIBEs sent for this filter, oldest first. The last one's id comes with live messages.
+    /// The SUBSCRIBEs sent for this filter, oldest first. Live messages carry the id of the last one granted.
     replays: VecDeque<Replay>,
 }
 
@@ -71,7 +73,8 @@ struct Subscriber {
 enum Standing {
     /// The broker has granted it.
     Active,
-    /// The broker has not answered yet. Its messages count, but never keep an active filter's from the client.
+    /// The broker has not answered yet, or has forgotten it. Its messages count, but never keep an active filter's
+    /// from the client.
     Pending,
 }
 
@@ -80,6 +83,7 @@ struct Replay {
     id: SubscriptionId,
     audience: Audience,
     since: Instant,
+    standing: Standing,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,30 +119,47 @@ impl Filters {
     ) -> (SubscriptionId, TopicFilter, Qos) {
         let id = self.fresh_id();
         let filter = &mut self.filters[key.0];
-        while filter.replays.len() >= REPLAYS
-            || filter.replays.front().is_some_and(|replay| now - replay.since > REPLAY_WINDOW * 12)
-        {
-            if let Some(replay) = filter.replays.pop_front() {
-                self.by_id.remove(&replay.id);
-            }
+        while let Some(replay) = filter.take_superseded(now) {
+            self.by_id.remove(&replay.id);
         }
-        filter.replays.push_back(Replay { id, audience, since: now });
+        filter.replays.push_back(Replay { id, audience, since: now, standing: Standing::Pending });
         self.by_id.insert(id, key);
         let qos = filter.subscribers.iter().map(|subscriber| subscriber.qos).max().unwrap_or(Qos::AtMostOnce);
         (id, filter.filter.clone(), qos)
     }
 
-    /// Returns the filter that a SUBSCRIBE was for, if it still has subscribers.
+    /// Returns the filter that a SUBSCRIBE was for, while its id may still come with messages.
     pub(super) fn by_id(&self, id: SubscriptionId) -> Option<FilterKey> {
         self.by_id.get(&id).copied()
     }
 
-    /// Notes that the broker has granted the filter. Returns what this subscriber may have.
-    pub(super) fn granted(&mut self, key: FilterKey, session: SessionKey, granted: Qos) -> Option<Qos> {
+    /// Notes that the broker has granted a subscriber's SUBSCRIBE. Returns what this subscriber may have.
+    pub(super) fn granted(
+        &mut self,
+        key: FilterKey,
+        id: SubscriptionId,
+        session: SessionKey,
+        granted: Qos,
+    ) -> Option<Qos> {
+        self.filters.get_mut(key.0)?.note_granted(id);
         let subscriber = self.subscriber(key, session)?;
         subscriber.standing = Standing::Active;
         subscriber.qos = subscriber.qos.min(granted);
         Some(subscriber.qos)
+    }
+
+    /// Notes that the broker has granted the filter again, for all its subscribers.
+    pub(super) fn renewed(&mut self, key: FilterKey, id: SubscriptionId) {
+        let Some(filter) = self.filters.get_mut(key.0) else { return };
+        filter.note_granted(id);
+        filter.subscribers.iter_mut().for_each(|subscriber| subscriber.standing = Standing::Active);
+    }
+
+    /// Notes that the broker has forgotten every filter.
+    pub(super) fn lapse(&mut self) {
+        for (_, filter) in &mut self.filters {
+            filter.subscribers.iter_mut().for_each(|subscriber| subscriber.standing = Standing::Pending);
+        }
     }
 
     /// Takes a subscriber away. Returns the filter if it was the last one.
@@ -260,6 +281,29 @@ impl Filters {
 }
 
 impl Filter {
+    fn note_granted(&mut self, id: SubscriptionId) {
+        if let Some(replay) = self.replays.iter_mut().rev().find(|replay| replay.id == id) {
+            replay.standing = Standing::Active;
+        }
+    }
+
+    /// Takes out a SUBSCRIBE whose id no message carries any more.
+    ///
+    /// Its id stays in force until the broker has granted a later one, and some time longer for what was queued by
+    /// then. In a list that is full, one that is surely not in force has to go before its time.
+    fn take_superseded(&mut self, now: Instant) -> Option<Replay> {
+        let is_old = |replay: &&Replay| now - replay.since > FORMER_ID_WINDOW;
+        let is_granted = |replay: &Replay| replay.standing == Standing::Active;
+        if self.replays.iter().skip(1).take_while(is_old).any(is_granted) {
+            return self.replays.pop_front();
+        }
+        if self.replays.len() < REPLAYS {
+            return None;
+        }
+        let second_is_granted = self.replays.get(1).is_some_and(is_granted);
+        self.replays.remove(if second_is_granted { 0 } else { 1 })
+    }
+
     fn audience(&self, audience: Audience, found: &mut Vec<Recipient>) {
         let hears = |subscriber: &&Subscriber| match audience {
             Audience::One(session) => subscriber.session == session,
@@ -289,7 +333,7 @@ mod tests {
         /// Subscribes and has the broker grant it. Returns the subscription's id.
         fn grant(&mut self, filter: &str, session: SessionKey, qos: Qos) -> SubscriptionId {
             let (key, id) = self.ask(filter, session, qos);
-            assert_eq!(self.0.granted(key, session, qos), Some(qos));
+            assert_eq!(self.0.granted(key, id, session, qos), Some(qos));
             id
         }
 

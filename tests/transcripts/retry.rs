@@ -1,0 +1,179 @@
+//! What the gateway sends again, and when it gives up (digest §11, §16).
+
+use super::World;
+
+fn subscribed() -> World {
+    let mut world = World::with_broker();
+    world.client("C").connects_persistent("c1");
+    world.client("C").subscribes("a/b", 2, 1);
+    world
+}
+
+#[test]
+fn an_unanswered_publish_is_sent_again_with_dup_and_then_the_client_is_lost() {
+    let mut world = subscribed();
+    world.broker().publishes("a/b", 1, "x");
+    world.client("C").hears("080c200001000178");
+    for _ in 0..3 {
+        world.passes(9.9);
+        world.passes(0.1);
+        world.client("C").hears("080ca00001000178 DUP");
+    }
+    world.passes(9.9);
+    world.passes(0.1);
+    world.client("C").hears("0218");
+    world.notes("lost c1: NoAnswer");
+    world.broker().gets("ACK 1");
+
+    world.client("C").connects_persistent("c1");
+    world.client("C").hears("090a00010002612f62").says("070b0001000200").hears("080ca00001000178 the message was kept");
+    world.client("C").says("070d0001000100");
+}
+
+#[test]
+fn an_unanswered_register_is_sent_again_under_the_same_message_id() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").subscribes("a/+", 1, 0);
+    world.broker().publishes("a/b", 1, "x");
+    world.client("C").hears("090a00010001612f62");
+    for _ in 0..3 {
+        world.passes(10.0);
+        world.client("C").hears("090a00010001612f62");
+    }
+    world.passes(10.0);
+    world.client("C").hears("0218");
+    world.notes("lost c1: NoAnswer");
+    world.broker().gets("UNSUBSCRIBE a/+");
+    world.broker().gets("ACK 1");
+}
+
+#[test]
+fn an_unanswered_pubrel_is_sent_again() {
+    let mut world = subscribed();
+    world.broker().publishes("a/b", 2, "x");
+    world.client("C").hears("080c400001000178").says("040f0001").hears("04100001");
+    for _ in 0..3 {
+        world.passes(10.0);
+        world.client("C").hears("04100001");
+    }
+    world.passes(10.0);
+    world.client("C").hears("0218");
+    world.notes("lost c1: NoAnswer");
+    world.broker().gets("ACK 1");
+
+    world.client("C").connects_persistent("c1");
+    world.client("C").hears("04100001 the exchange goes on").says("040e0001");
+}
+
+#[test]
+fn every_step_has_a_full_set_of_resends() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").subscribes("a/+", 2, 0);
+    world.broker().publishes("a/b", 2, "x");
+    world.client("C").hears("090a00010001612f62");
+    for _ in 0..3 {
+        world.passes(10.0);
+        world.client("C").hears("090a00010001612f62");
+    }
+    world.client("C").says("070b0001000100").hears("080c400001000278");
+    for _ in 0..3 {
+        world.passes(10.0);
+        world.client("C").hears("080cc00001000278");
+    }
+    world.client("C").says("040f0002").hears("04100002");
+    for _ in 0..3 {
+        world.passes(10.0);
+        world.client("C").hears("04100002");
+    }
+    world.client("C").says("040e0002");
+    world.broker().gets("ACK 1");
+}
+
+#[test]
+fn a_client_that_talks_and_does_not_acknowledge_loses_the_message_and_not_its_session() {
+    let mut world = subscribed();
+    world.broker().publishes("a/b", 1, "1");
+    world.client("C").hears("080c200001000131");
+    world.broker().publishes("a/b", 1, "2");
+    world.passes(5.0);
+    world.client("C").says("0216").hears("0217");
+    world.passes(5.0);
+    world.client("C").hears("080ca00001000131");
+    world.passes(10.0);
+    world.client("C").hears("080ca00001000131");
+    world.passes(10.0);
+    world.client("C").hears("080ca00001000131");
+    world.passes(10.0);
+    world.notes("undeliverable c1 a/b: NoAnswer");
+    world.broker().gets("ACK 1");
+    world.client("C").hears("080c200001000232").says("070d0001000200");
+    world.broker().gets("ACK 2");
+}
+
+#[test]
+fn a_busy_client_is_left_alone_until_it_says_something() {
+    let mut world = subscribed();
+    world.broker().publishes("a/b", 1, "x");
+    world.client("C").hears("080c200001000178").says("070d0001000101 congestion");
+    world.passes(80.0);
+    world.client("C").says("0216").hears("0217").hears("080ca00001000178");
+    world.client("C").says("070d0001000100");
+    world.broker().gets("ACK 1");
+}
+
+#[test]
+fn a_busy_client_that_stays_silent_is_tried_again_after_t_wait() {
+    let mut world = World::with_broker();
+    world.client("C").says("08040001ffff6331 a long keep-alive").hears("030500");
+    world.notes("connected c1, persistent");
+    world.client("C").subscribes("a/+", 1, 0);
+    world.broker().publishes("a/b", 1, "x");
+    world.client("C").hears("090a00010001612f62").says("070b0001000101 congestion");
+    world.passes(299.9);
+    world.passes(0.1);
+    world.client("C").hears("090a00010001612f62").says("070b0001000100").hears("080c200001000278");
+    world.client("C").says("070d0001000201 congestion again");
+    world.passes(300.0);
+    world.client("C").hears("080ca00001000278").says("070d0001000200");
+    world.broker().gets("ACK 1");
+}
+
+#[test]
+fn a_reconnect_sends_what_was_in_flight_at_once() {
+    let mut world = subscribed();
+    world.broker().publishes("a/b", 1, "x");
+    world.client("C").hears("080c200001000178");
+    world.client("C").connects_persistent("c1");
+    world.client("C").hears("090a00010002612f62").says("070b0001000200").hears("080ca00001000178");
+    world.client("C").says("070d0001000100");
+    world.broker().gets("ACK 1");
+}
+
+#[test]
+fn a_late_acknowledgement_of_what_was_sent_twice_is_ignored() {
+    let mut world = subscribed();
+    world.broker().publishes("a/b", 1, "1");
+    world.client("C").hears("080c200001000131");
+    world.broker().publishes("a/b", 1, "2");
+    world.passes(10.0);
+    world.client("C").hears("080ca00001000131").says("070d0001000100").hears("080c200001000232");
+    world.broker().gets("ACK 1");
+    world.client("C").says("070d0001000100 for the second copy");
+    world.client("C").says("070d0001000200");
+    world.broker().gets("ACK 2");
+}
+
+#[test]
+fn message_ids_count_on_and_skip_zero() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").subscribes("a/b", 1, 1);
+    for round in 1..=65_537_u32 {
+        let msg_id = if round <= 65_535 { round } else { round - 65_535 };
+        world.broker().publishes("a/b", 1, "x");
+        world.client("C").hears(&format!("080c200001{msg_id:04x}78")).says(&format!("070d0001{msg_id:04x}00"));
+        world.broker().gets(&format!("ACK {round}"));
+    }
+}

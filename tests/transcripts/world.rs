@@ -1,0 +1,292 @@
+//! The world around one gateway: a clock that the test moves, clients known by short names, and what has come out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use mqttsn_gateway::core::topics::TopicName;
+use mqttsn_gateway::core::{
+    BrokerCommand, BrokerOffer, ConnId, Gateway, Input, Instant, LinkAddress, LinkId, Output, Outputs, Peer, Settings,
+    Stats,
+};
+use mqttsn_gateway::wire::{Qos, TopicId};
+
+use crate::broker::{Broker, BrokerMemory};
+use crate::frames;
+use crate::words;
+
+/// A gateway and everyone who talks to it.
+///
+/// What the gateway puts out waits here until the test asks for it. Everything must have been asked for before the
+/// next input, and at the end. The order is kept for each client and for the broker, not between them.
+pub(crate) struct World {
+    gateway: Gateway,
+    now: Instant,
+    out: Outputs,
+    pending: VecDeque<Event>,
+    frames_sent: u64,
+    pub(crate) broker: BrokerMemory,
+}
+
+/// Something that came out of the gateway.
+enum Event {
+    Frame { to: String, octets: Vec<u8> },
+    Command { conn: ConnId, command: BrokerCommand },
+    Notice(String),
+}
+
+/// What one client says and hears.
+pub(crate) struct Client<'w> {
+    world: &'w mut World,
+    name: String,
+}
+
+impl World {
+    /// The link that all clients are on.
+    pub(crate) const LINK: LinkId = LinkId(1);
+
+    /// A gateway whose broker is there.
+    pub(crate) fn with_broker() -> Self {
+        Self::with_settings(|_| {})
+    }
+
+    /// A gateway with settings other than the default, whose broker is there.
+    pub(crate) fn with_settings(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut world = Self::without_broker(change);
+        world.broker().comes_up();
+        world
+    }
+
+    /// A gateway that has never heard of its broker.
+    pub(crate) fn without_broker(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        Self {
+            gateway: Gateway::new(settings),
+            now: Instant::from_origin(Duration::from_secs(1_000)),
+            out: Outputs::default(),
+            pending: VecDeque::new(),
+            frames_sent: 0,
+            broker: BrokerMemory::new(BrokerOffer {
+                max_qos: Qos::ExactlyOnce,
+                retain: true,
+                subscription_ids: true,
+                max_packet: None,
+            }),
+        }
+    }
+
+    /// One client, by a name of the test's choice: the same name is the same address.
+    pub(crate) fn client(&mut self, name: &str) -> Client<'_> {
+        Client { world: self, name: name.to_owned() }
+    }
+
+    pub(crate) fn broker(&mut self) -> Broker<'_> {
+        Broker::new(self)
+    }
+
+    /// Lets time pass; every deadline in between is kept to the microsecond.
+    #[track_caller]
+    pub(crate) fn passes(&mut self, seconds: f64) {
+        self.quiet();
+        let until = self.now + Duration::from_secs_f64(seconds);
+        while let Some(deadline) = self.gateway.next_deadline().filter(|deadline| *deadline <= until) {
+            self.now = self.now.max(deadline);
+            self.handle(Input::Deadline);
+        }
+        self.now = until;
+    }
+
+    /// The gateway has said this to its operator (see `words.rs` for the wording).
+    #[track_caller]
+    pub(crate) fn notes(&mut self, wanted: &str) {
+        let position = self.pending.iter().position(|event| matches!(event, Event::Notice(_)));
+        let heard = position.and_then(|at| self.pending.remove(at));
+        match heard {
+            Some(Event::Notice(words)) => assert_eq!(words, wanted, "another notice than expected"),
+            _ => panic!("no notice, but wanted: {wanted}\n{}", self.transcript()),
+        }
+    }
+
+    /// Nothing has come out that was not asked for.
+    #[track_caller]
+    pub(crate) fn quiet(&self) {
+        assert!(self.pending.is_empty(), "nobody asked for:\n{}", self.transcript());
+    }
+
+    /// Counts the frames that one client has received, and takes them.
+    pub(crate) fn frames_to(&mut self, name: &str) -> usize {
+        let before = self.pending.len();
+        self.pending.retain(|event| !matches!(event, Event::Frame { to, .. } if to == name));
+        before - self.pending.len()
+    }
+
+    /// What has come out is another test's business.
+    pub(crate) fn ignore(&mut self) {
+        self.pending.clear();
+    }
+
+    pub(crate) fn shuts_down(&mut self) {
+        self.input(Input::Shutdown);
+    }
+
+    pub(crate) fn stats(&self) -> &Stats {
+        self.gateway.stats()
+    }
+
+    /// Gives the gateway one input, now.
+    #[track_caller]
+    pub(crate) fn input(&mut self, input: Input<'_>) {
+        self.quiet();
+        self.handle(input);
+    }
+
+    /// Takes the oldest command to the broker.
+    pub(crate) fn next_command(&mut self) -> Option<(ConnId, BrokerCommand)> {
+        let position = self.pending.iter().position(|event| matches!(event, Event::Command { .. }))?;
+        match self.pending.remove(position)? {
+            Event::Command { conn, command } => Some((conn, command)),
+            Event::Frame { .. } | Event::Notice(_) => None,
+        }
+    }
+
+    #[track_caller]
+    fn handle(&mut self, input: Input<'_>) {
+        self.gateway.handle(self.now, input, &mut self.out);
+        let (outputs, frames) = self.out.drain();
+        for output in outputs {
+            let event = match output {
+                Output::Send { to, frame } => {
+                    let octets = frames.octets(&frame).to_vec();
+                    frames::check(&octets);
+                    self.frames_sent += 1;
+                    Event::Frame { to: words::peer(to), octets }
+                }
+                Output::Broadcast { .. } => panic!("nothing is broadcast yet"),
+                Output::Broker { conn, command } => Event::Command { conn, command },
+                Output::Notice(notice) => Event::Notice(words::notice(&notice)),
+            };
+            self.pending.push_back(event);
+        }
+        self.out.clear();
+        assert_eq!(self.gateway.stats().frames_out, self.frames_sent, "the count of frames sent");
+        if let Some(deadline) = self.gateway.next_deadline() {
+            assert!(deadline > self.now, "a deadline lies in the past");
+        }
+    }
+
+    /// What waits to be asked for, as it could stand in a test.
+    pub(crate) fn transcript(&self) -> String {
+        let lines = self.pending.iter().map(|event| match event {
+            Event::Frame { to, octets } => format!("  {to} hears {}", frames::explain(octets)),
+            Event::Command { command, .. } => format!("  the broker gets {}", words::command(command)),
+            Event::Notice(words) => format!("  notice: {words}"),
+        });
+        let lines: Vec<String> = lines.collect();
+        if lines.is_empty() { "  (nothing came out)".to_owned() } else { lines.join("\n") }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.quiet();
+        }
+    }
+}
+
+impl Client<'_> {
+    /// The client sends a message, in hex; after a space anything may follow as a comment.
+    #[track_caller]
+    pub(crate) fn says(&mut self, message: &str) -> &mut Self {
+        let octets = frames::parse(message);
+        if let Err(error) = frames::decode(&octets) {
+            panic!("{message} is no message (a test that means it uses garbles): {error}");
+        }
+        self.sends(&octets)
+    }
+
+    /// The client sends what is no message, in hex.
+    #[track_caller]
+    pub(crate) fn garbles(&mut self, octets: &str) -> &mut Self {
+        let octets = frames::parse(octets);
+        assert!(frames::decode(&octets).is_err(), "it is a message: {}", frames::explain(&octets));
+        self.sends(&octets)
+    }
+
+    /// The client sends these octets.
+    #[track_caller]
+    pub(crate) fn sends(&mut self, octets: &[u8]) -> &mut Self {
+        let address = LinkAddress::new(self.name.as_bytes()).unwrap();
+        self.world.input(Input::Frame { from: Peer { link: World::LINK, address }, bytes: octets });
+        self
+    }
+
+    /// The client receives exactly this frame next.
+    #[track_caller]
+    pub(crate) fn hears(&mut self, frame: &str) -> &mut Self {
+        let wanted = frames::parse(frame);
+        let is_mine = |event: &Event| matches!(event, Event::Frame { to, .. } if *to == self.name);
+        let position = self.world.pending.iter().position(is_mine);
+        match position.and_then(|at| self.world.pending.remove(at)) {
+            Some(Event::Frame { octets, .. }) => assert!(
+                octets == wanted,
+                "{} hears another frame\n  wanted {}\n   heard {}",
+                self.name,
+                frames::explain(&wanted),
+                frames::explain(&octets)
+            ),
+            _ => panic!("{} does not hear {}\n{}", self.name, frames::explain(&wanted), self.world.transcript()),
+        }
+        self
+    }
+
+    /// CONNECT with a clean session and a keep-alive of 60 s, accepted.
+    #[track_caller]
+    pub(crate) fn connects(&mut self, client_id: &str) {
+        self.sends(&frames::connect(client_id, 0x04, 60)).hears("030500");
+        self.world.notes(&format!("connected {client_id}"));
+    }
+
+    /// CONNECT with a persistent session and a keep-alive of 60 s, accepted.
+    #[track_caller]
+    pub(crate) fn connects_persistent(&mut self, client_id: &str) {
+        self.sends(&frames::connect(client_id, 0x00, 60)).hears("030500");
+        self.world.notes(&format!("connected {client_id}, persistent"));
+    }
+
+    /// REGISTER, answered with this id.
+    #[track_caller]
+    pub(crate) fn registers(&mut self, topic: &str, topic_id: u16) {
+        self.sends(&frames::register(topic, 0x4141)).hears(&format!("070b{topic_id:04x}414100"));
+    }
+
+    /// SUBSCRIBE, granted by the broker, answered with this topic id.
+    #[track_caller]
+    pub(crate) fn subscribes(&mut self, filter: &str, qos: u8, topic_id: u16) {
+        self.sends(&frames::subscribe(filter, qos, 0x5353));
+        let asked = self.world.broker().gets_subscribe(filter);
+        self.world.broker().grants(&asked, qos);
+        self.hears(&format!("0813{:02x}{topic_id:04x}535300", qos << 5));
+    }
+
+    /// DISCONNECT with a duration, answered.
+    #[track_caller]
+    pub(crate) fn sleeps(&mut self, client_id: &str, seconds: u16) {
+        self.says(&format!("0418{seconds:04x}")).hears("0218");
+        self.world.notes(&format!("asleep {client_id} for {seconds} s"));
+    }
+
+    /// DISCONNECT, answered.
+    #[track_caller]
+    pub(crate) fn disconnects(&mut self, client_id: &str) {
+        self.says("0218").hears("0218");
+        self.world.notes(&format!("disconnected {client_id}"));
+    }
+}
+
+/// Settings with these pre-defined topic ids.
+pub(crate) fn predefine(table: &[(u16, &str)]) -> impl FnOnce(&mut Settings) {
+    let parse = |(id, name): &(u16, &str)| (TopicId(*id), TopicName::parse(name.as_bytes()).unwrap());
+    let table: BTreeMap<_, _> = table.iter().map(parse).collect();
+    move |settings| settings.predefined = table
+}
