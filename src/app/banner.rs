@@ -1,6 +1,6 @@
 //! What is said at the start: what listens where, which broker, what was assumed, and what to try next.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use tracing::{info, warn};
