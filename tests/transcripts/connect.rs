@@ -36,7 +36,6 @@ fn a_connect_that_can_never_be_served_is_not_supported() {
         (&too_long, "LongClientId { limit: 256 }"),
         (&frames::parse("08040401003c63ff"), "UnreadableClientId"),
         (&frames::parse("08040401003c6300"), "UnreadableClientId"),
-        (&frames::parse("08040c01003c6331"), "Will"),
     ];
     for (connect, why) in cases {
         let mut world = World::with_broker();

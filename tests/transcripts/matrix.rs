@@ -68,8 +68,8 @@ const MATRIX: &[(&str, [Then; 6])] = &[
     ("04166331 PINGREQ with its id", [Stray, Hears("0217"), Hears("080ca00001000178"), Hears("080ca00001000178"), Stray, Stray]),
     ("0218 DISCONNECT", [Stray, HearsAndNotes("0218", "disconnected c1"), HearsAndNotes("0218", "disconnected c1"), HearsAndNotes("0218", "disconnected c1"), Stray, Stray]),
     ("0418000a DISCONNECT with a duration", [Stray, HearsAndNotes("0218", "asleep c1 for 10 s"), HearsAndNotes("0218", "asleep c1 for 10 s"), HearsAndNotes("0218", "asleep c1 for 10 s"), Stray, Stray]),
-    // Wills come next; until then there is none to update.
-    ("021a WILLTOPICUPD", [Stray, Hears("031b03"), Hears("031b03"), Hears("031b03"), Stray, Stray]),
+    ("021a WILLTOPICUPD", [Stray, Hears("031b00"), Hears("031b00"), Hears("031b00"), Stray, Stray]),
+    // Without a will topic there is nothing to go with a message.
     ("031c61 WILLMSGUPD", [Stray, Hears("031d03"), Hears("031d03"), Hears("031d03"), Stray, Stray]),
     // Discovery comes later.
     ("030101 SEARCHGW", [Nothing; 6]),
