@@ -7,6 +7,7 @@
     reason = "a test program: `pub` marks what the support offers to the scenes, and failing loudly is its purpose"
 )]
 
+mod absent;
 mod broker_loss;
 mod embedded;
 mod foreign;
