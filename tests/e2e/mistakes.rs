@@ -22,7 +22,7 @@ fn a_udp_port_that_is_taken_is_named_with_the_remedy() {
 fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
     let output = run_with_config("[gateway]\nid = 1\n\n[broker]\nulr = \"mqtt://localhost\"\n");
 
-    assert_says(&output, 1, &["gateway.toml", "5", "ulr", "url"]);
+    assert_says(&output, 1, &["gateway.toml:5", "`ulr`", "did you mean `url`?"]);
 }
 
 #[test]

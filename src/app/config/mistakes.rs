@@ -48,8 +48,14 @@ fn unknown_key(section: &Section, key: &str, known: &[&str]) -> (String, Vec<Str
 
 /// Returns the known word that was probably meant.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    // Two letters swapped are one slip, and make a short word look like quite another to the usual measure.
+    let likeness = |known: &str| match strsim::damerau_levenshtein(&word, known) {
+        0 | 1 => 1.0,
+        _ => strsim::jaro_winkler(&word, known),
+    };
     known
-        .map(|known| (strsim::jaro_winkler(&word.to_lowercase(), known), known))
+        .map(|known| (likeness(known), known))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known)
