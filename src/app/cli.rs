@@ -68,7 +68,7 @@ pub struct GatewayArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// MQTT broker: mqtt://HOST[:PORT] or mqtts://HOST[:PORT]
+    /// MQTT broker: mqtt://HOST:PORT or mqtts://HOST:PORT; without the port 1883 and 8883
     #[arg(long, value_name = "URL", conflicts_with = "embedded_broker")]
     broker: Option<String>,
 
