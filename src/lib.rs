@@ -2,6 +2,8 @@
 
 #[cfg(feature = "app")]
 pub mod links;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod wire;
 
 pub mod core;

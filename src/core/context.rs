@@ -3,7 +3,7 @@
 use super::predefined::Predefined;
 use super::route::RouteRef;
 use super::upstream::Upstream;
-use super::{Instant, LinkSettings, Notice, Output, Outputs, Peer, Settings, Stats};
+use super::{Instant, LinkId, LinkSettings, Notice, Output, Outputs, Peer, Settings, Stats};
 use crate::wire::Message;
 
 /// Lent to a session for one input.
@@ -25,6 +25,12 @@ impl Context<'_> {
         self.stats.frames_out += 1;
     }
 
+    /// Sends a message to everyone on a link.
+    pub(super) fn broadcast<'m>(&mut self, link: LinkId, radius: u8, message: impl Into<Message<'m>>) {
+        self.out.broadcast(link, radius, &message.into());
+        self.stats.frames_out += 1;
+    }
+
     pub(super) fn notice(&mut self, notice: Notice) {
         self.out.notice(notice);
     }
@@ -43,6 +49,13 @@ impl Outputs {
             return;
         }
         self.queue.push(Output::Send { to: route.peer, frame: start..self.arena.len() });
+    }
+
+    fn broadcast(&mut self, link: LinkId, radius: u8, message: &Message<'_>) {
+        let start = self.arena.len();
+        if message.encode(&mut self.arena).is_ok() {
+            self.queue.push(Output::Broadcast { link, radius, frame: start..self.arena.len() });
+        }
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {

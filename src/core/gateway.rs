@@ -8,20 +8,39 @@ use foldhash::fast::RandomState;
 
 use super::context::Context;
 use super::deadlines::Deadlines;
+use super::discovery::Discovery;
+use super::mapping::Prefix;
 use super::predefined::Predefined;
+use super::queueing::QueueRules;
 use super::rates::{Strays, TokenBucket};
 use super::route::RouteRef;
 use super::session::{self, Parcel, Session};
 use super::sessions::{SessionKey, Sessions};
+use super::status::ClientStatus;
 use super::upstream::{Recipient, Upstream};
 use super::{
-    BrokerEvent, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, Refused, Settings, Stats,
-    SubscriptionId,
+    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, Refused, Settings,
+    Stats, SubscriptionId,
 };
-use crate::wire::{self, Connect, Disconnect, Envelope, PingReq, Publish, Qos, QosField};
+use crate::wire::{self, Connect, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
-/// Forwarders that a frame may have passed: one wraps it, and none wraps a wrapped one (MQTT-SN 1.2 §5.5).
-const MAX_NESTING: usize = 1;
+/// Forwarders that a frame may have passed. The specification has one (MQTT-SN 1.2 §5.5); a forwarder of forwarders
+/// is in the field.
+const MAX_NESTING: usize = 2;
+
+/// Borrows the fields of `$gateway` that a [`Context`] lends, and no others.
+macro_rules! context {
+    ($gateway:expr, $now:expr, $out:expr) => {
+        Context {
+            now: $now,
+            out: $out,
+            upstream: &mut $gateway.upstream,
+            settings: &$gateway.settings,
+            predefined: &$gateway.predefined,
+            stats: &mut $gateway.stats,
+        }
+    };
+}
 
 /// The whole gateway without its I/O.
 ///
@@ -36,7 +55,11 @@ pub struct Gateway {
     sessions: Sessions,
     upstream: Upstream,
     deadlines: Deadlines,
+    discovery: Discovery,
     strays: Strays,
+    queue_rules: QueueRules,
+    /// In front of the topics of QoS -1 publishes.
+    nobody_prefix: Prefix,
     /// QoS -1 publishes, by link.
     anonymous: BTreeMap<LinkId, TokenBucket>,
     hasher: RandomState,
@@ -51,9 +74,12 @@ impl Gateway {
         Self {
             predefined: Predefined::new(&settings.predefined),
             sessions: Sessions::default(),
-            upstream: Upstream::default(),
+            upstream: Upstream::new(settings.mode),
             deadlines: Deadlines::default(),
+            discovery: Discovery::new(&settings),
             strays: Strays::new(settings.limits.strays_per_second),
+            queue_rules: QueueRules::new(&settings.queue),
+            nobody_prefix: settings.topic_prefix.of_nobody(),
             anonymous: BTreeMap::new(),
             hasher: RandomState::default(),
             stats: Stats::default(),
@@ -66,11 +92,16 @@ impl Gateway {
     /// Takes one input and appends to `out` what it calls for.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Outputs) {
         match input {
-            Input::Frame { from, bytes } => self.on_frame(now, from, bytes, out),
-            Input::Broker { conn: _, event } => self.on_broker(now, event, out),
+            Input::Frame { from, cast, bytes } => self.on_frame(now, from, cast, bytes, out),
+            Input::Broker { conn, event } => self.on_broker(now, conn, event, out),
             Input::Deadline => {}
             Input::Shutdown => self.upstream.shut_down(out),
         }
+        if self.discovery.next_deadline().is_some_and(|due| due <= now) {
+            let (discovery, mut cx) = self.discovery(now, out);
+            discovery.on_deadline(&mut cx);
+        }
+        self.upstream.on_deadline(out, now);
         while let Some(key) = self.deadlines.pop(now) {
             self.with_session(now, SessionKey(key), out, Session::on_deadline);
         }
@@ -78,14 +109,22 @@ impl Gateway {
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        let deadlines = [self.deadlines.next(), self.discovery.next_deadline(), self.upstream.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    fn on_frame(&mut self, now: Instant, from: Peer, bytes: &[u8], out: &mut Outputs) {
+    /// Returns the state of every client that has a session, connected or not, in a stable order.
+    ///
+    /// It walks through all sessions: made for people who ask, not for every frame.
+    pub fn clients(&self) -> impl Iterator<Item = ClientStatus<'_>> {
+        self.sessions.iter().filter_map(Session::status)
+    }
+
+    fn on_frame(&mut self, now: Instant, from: Peer, cast: Cast, bytes: &[u8], out: &mut Outputs) {
         self.stats.frames_in += 1;
         let opened = Envelope::open(bytes, MAX_NESTING)
             .and_then(|envelope| Ok((wire::Message::decode(envelope.message())?, envelope)));
@@ -99,20 +138,31 @@ impl Gateway {
         let mut wrapper = std::mem::take(&mut self.wrapper);
         wrapper.clear();
         envelope.reply_wrapper(&mut wrapper);
-        self.on_message(now, RouteRef { peer: from, wrapper: &wrapper }, &message, out);
+        self.on_message(now, RouteRef { peer: from, wrapper: &wrapper }, cast, &message, out);
         self.wrapper = wrapper;
     }
 
     /// The receive matrix's first split: what needs no session, and whose session it is (MQTT-SN digest §18).
-    fn on_message(&mut self, now: Instant, route: RouteRef<'_>, message: &wire::Message<'_>, out: &mut Outputs) {
+    fn on_message(
+        &mut self,
+        now: Instant,
+        route: RouteRef<'_>,
+        cast: Cast,
+        message: &wire::Message<'_>,
+        out: &mut Outputs,
+    ) {
         let bound = self.sessions.by_route(route);
-        if let wire::Message::Connect(connect) = message {
-            return self.on_connect(now, route, connect, out);
-        }
         if let wire::Message::Publish(publish) = message
             && publish.qos == QosField::MinusOne
         {
             return self.on_anonymous_publish(now, route, bound, publish, out);
+        }
+        if self.on_discovery(now, route, bound, message, out) || cast == Cast::Group {
+            // Of all else, only what is meant for this gateway counts (MQTT-SN digest §15).
+            return;
+        }
+        if let wire::Message::Connect(connect) = message {
+            return self.on_connect(now, route, connect, out);
         }
         if let wire::Message::PingReq(ping) = message
             && !ping.client_id.is_empty()
@@ -125,8 +175,33 @@ impl Gateway {
         }
     }
 
+    /// Returns whether the message was one of discovery's. From a client it is a sign of life like any other.
+    fn on_discovery(
+        &mut self,
+        now: Instant,
+        route: RouteRef<'_>,
+        bound: Option<SessionKey>,
+        message: &wire::Message<'_>,
+        out: &mut Outputs,
+    ) -> bool {
+        let (discovery, mut cx) = self.discovery(now, out);
+        if let wire::Message::SearchGw(search) = message {
+            discovery.on_search_gw(&mut cx, route, *search);
+        } else if let wire::Message::Advertise(advertise) = message {
+            discovery.on_advertise(&mut cx, route.peer, *advertise);
+        } else if let wire::Message::GwInfo(info) = message {
+            discovery.on_gw_info(&mut cx, route.peer, *info);
+        } else {
+            return false;
+        }
+        if let Some(session) = bound.and_then(|key| self.sessions.get_mut(key)) {
+            session.hear(now);
+        }
+        true
+    }
+
     fn on_connect(&mut self, now: Instant, route: RouteRef<'_>, connect: &Connect<'_>, out: &mut Outputs) {
-        let admitted = session::admit(connect, &self.settings.limits, self.upstream.is_up()).and_then(|client_id| {
+        let admitted = session::admit(connect, &self.settings.limits).and_then(|client_id| {
             let known = self.sessions.by_client(client_id);
             session::admit_one_more(known.is_some(), self.sessions.len(), &self.settings.limits)?;
             Ok((client_id, known))
@@ -142,11 +217,16 @@ impl Gateway {
             }
         };
         self.vacate(now, route, client_id, out);
-        let key = known.unwrap_or_else(|| self.sessions.insert(|key| Session::new(key, client_id.into())));
+        let key = known.unwrap_or_else(|| self.insert(client_id));
         self.leave_former_route(key, route, out);
         let owned = route.to_route();
         self.sessions.bind(&owned, key);
         self.with_session(now, key, out, |session, cx| session.on_connect(cx, owned, connect));
+    }
+
+    fn insert(&mut self, client_id: &str) -> SessionKey {
+        let prefix = self.settings.topic_prefix.of_client(client_id);
+        self.sessions.insert(|key| Session::new(key, client_id.into(), prefix))
     }
 
     /// Another client's session on this route ends here: whoever sits there is a new client (MQTT-SN digest §7.5).
@@ -184,25 +264,29 @@ impl Gateway {
         out: &mut Outputs,
     ) {
         let named = std::str::from_utf8(ping.client_id).ok().and_then(|id| self.sessions.by_client(id));
-        let asleep = named.filter(|key| self.sessions.get(*key).is_some_and(Session::is_asleep));
-        match (asleep, bound) {
-            (Some(key), bound) if bound != Some(key) => {
-                if let Some(other) = bound {
-                    // Someone else's address: an unauthenticated frame never ends an active client.
-                    return self.with_session(now, other, out, |session, cx| session.hear(cx.now));
+        let message = wire::Message::from(*ping);
+        match (named, bound) {
+            (Some(named), Some(bound)) if named == bound => {
+                self.with_session(now, bound, out, |session, cx| session.on_message(cx, &message));
+            }
+            // An unauthenticated frame never ends a client that is there, nor moves one that is not asleep.
+            (Some(_), Some(bound)) => self.with_session(now, bound, out, |session, cx| session.hear(cx.now)),
+            (None, Some(bound)) => {
+                let sleeps = self.sessions.get(bound).is_some_and(Session::is_asleep_or_awake);
+                self.with_session(now, bound, out, |session, cx| session.hear(cx.now));
+                if sleeps {
+                    self.on_stray(now, route, &message, out);
                 }
+            }
+            (Some(named), None) if self.sessions.get(named).is_some_and(Session::is_asleep) => {
                 let owned = route.to_route();
-                self.sessions.bind(&owned, key);
-                self.with_session(now, key, out, |session, cx| {
-                    session.move_to(owned);
+                self.sessions.bind(&owned, named);
+                self.with_session(now, named, out, |session, cx| {
+                    session.move_to(cx, owned);
                     session.wake(cx);
                 });
             }
-            (_, Some(key)) => {
-                let message = wire::Message::from(*ping);
-                self.with_session(now, key, out, |session, cx| session.on_message(cx, &message));
-            }
-            (_, None) => self.on_stray(now, route, &wire::Message::from(*ping), out),
+            (Some(_) | None, None) => self.on_stray(now, route, &message, out),
         }
     }
 
@@ -221,7 +305,11 @@ impl Gateway {
         }
         if let Err(what) = self.publish_anonymous(now, route.peer, bound, publish, out) {
             self.stats.publish_refused += 1;
-            // Dropped without an answer: nobody may be there to hear it.
+            // Only one who could do something about it is told; others get no answer, ever (MQTT-SN 1.2 §6.8).
+            if what == Refused::AnonymousOff {
+                let (topic_id, msg_id) = (publish.topic.octets(), publish.msg_id);
+                self.send(out, route, wire::PubAck { topic_id, msg_id, return_code: ReturnCode::NotSupported });
+            }
             out.notice(Notice::AnonymousRefused { peer: route.peer, what });
         }
     }
@@ -246,9 +334,10 @@ impl Gateway {
         let registry = bound.and_then(|key| self.sessions.get(key)).map_or(&nobody, Session::registry);
         let topic =
             session::resolve(publish.topic, registry, &self.predefined).map_err(|rejection| rejection.reason)?;
+        let topic = self.nobody_prefix.up(&topic).map_err(|error| Refused::PrefixedTopic { error })?;
         let payload = Bytes::copy_from_slice(publish.data);
         let message = Message { topic, payload, qos: Qos::AtMostOnce, retain: publish.retain };
-        let published = self.upstream.publish_at_most_once(out, message);
+        let published = self.upstream.publish_anonymous(out, message);
         published.map_err(|refusal| session::Rejection::from(refusal).reason)?;
         self.stats.published += 1;
         Ok(())
@@ -268,12 +357,25 @@ impl Gateway {
         }
     }
 
-    fn on_broker(&mut self, now: Instant, event: BrokerEvent, out: &mut Outputs) {
+    fn on_broker(&mut self, now: Instant, conn: ConnId, event: BrokerEvent, out: &mut Outputs) {
+        let limits = &self.settings.limits;
         match event {
-            BrokerEvent::Up { session_present, offer } => self.upstream.up(out, now, session_present, offer),
-            BrokerEvent::Down { .. } => self.upstream.down(),
+            BrokerEvent::Up { session_present, offer } => {
+                if conn == ConnId::OWN {
+                    self.discovery.on_broker_up(now);
+                }
+                if let Some(key) = self.upstream.up(out, limits, now, conn, session_present, offer) {
+                    self.with_session(now, key, out, |session, cx| session.on_broker_up(cx, session_present));
+                }
+            }
+            BrokerEvent::Down { reason: _, refusal } => {
+                if let Some(key) = self.upstream.down(out, limits, conn) {
+                    self.with_session(now, key, out, |session, cx| session.on_broker_down(cx, refusal));
+                }
+            }
+            BrokerEvent::Closed => self.upstream.closed(out, limits, conn),
             BrokerEvent::Published { token, outcome } => {
-                if let Some(key) = self.upstream.published(token, outcome) {
+                if let Some(key) = self.upstream.published(now, token, outcome) {
                     self.with_session(now, key, out, |session, cx| session.on_published(cx, token, outcome));
                 }
             }
@@ -283,7 +385,7 @@ impl Gateway {
                 }
             }
             BrokerEvent::Message { delivery, message, subscriptions } => {
-                self.on_broker_message(now, delivery, &message, &subscriptions, out);
+                self.on_broker_message(now, conn, delivery, &message, &subscriptions, out);
             }
         }
     }
@@ -291,6 +393,7 @@ impl Gateway {
     fn on_broker_message(
         &mut self,
         now: Instant,
+        conn: ConnId,
         delivery: Option<Delivery>,
         message: &Message,
         subscriptions: &[SubscriptionId],
@@ -299,17 +402,21 @@ impl Gateway {
         self.stats.received += 1;
         let mut recipients = std::mem::take(&mut self.recipients);
         recipients.clear();
-        self.upstream.recipients(now, message, subscriptions, &mut recipients);
-        let mut receipts = delivery.map(|delivery| self.upstream.open(delivery, recipients.len()));
+        self.upstream.recipients(now, conn, message, subscriptions, &mut recipients);
+        let mut receipts = delivery.and_then(|delivery| self.upstream.open(conn, delivery, recipients.len()));
+        let terms = self.queue_rules.terms(&message.topic, now);
         for recipient in &recipients {
             let receipt = receipts.as_mut().map(|next| next());
             let qos = message.qos.min(recipient.qos);
-            let parcel = Parcel::new(Message { qos, ..message.clone() }, receipt);
+            let parcel = Parcel::new(Message { qos, ..message.clone() }, receipt, terms);
             self.with_session(now, recipient.session, out, |session, cx| session.deliver(cx, parcel));
         }
-        let limit = self.settings.limits.unacknowledged_deliveries;
-        self.stats.acknowledged_early += self.upstream.bound_deliveries(out, limit);
+        self.stats.acknowledged_early += self.upstream.bound_deliveries(out, &self.settings.limits, conn);
         self.recipients = recipients;
+    }
+
+    fn discovery<'a>(&'a mut self, now: Instant, out: &'a mut Outputs) -> (&'a mut Discovery, Context<'a>) {
+        (&mut self.discovery, context!(self, now, out))
     }
 
     /// Sends what is said outside of any session.
@@ -327,14 +434,7 @@ impl Gateway {
         act: impl FnOnce(&mut Session, &mut Context<'_>),
     ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let mut cx = Context {
-            now,
-            out,
-            upstream: &mut self.upstream,
-            settings: &self.settings,
-            predefined: &self.predefined,
-            stats: &mut self.stats,
-        };
+        let mut cx = context!(self, now, out);
         act(session, &mut cx);
 
         let deadline = session.next_deadline();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::Notice;
 use super::topics::{TopicFilter, TopicName};
@@ -63,6 +64,15 @@ pub struct Peer {
     pub address: LinkAddress,
 }
 
+/// Whom a frame was sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cast {
+    /// This gateway, or whoever is at the other end of the line.
+    Unicast,
+    /// Everyone: a multicast group or a radio broadcast.
+    Group,
+}
+
 /// A message on the broker's side, with its full topic name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -102,8 +112,18 @@ pub enum BrokerCommand {
     Unsubscribe { filter: TopicFilter },
     /// The message has been taken over: acknowledge it to the broker.
     Ack { delivery: Delivery },
-    /// Close the connection in order. Nothing follows.
+    /// Send what was asked before, and close the connection in order. [`BrokerEvent::Closed`] follows, and it is the
+    /// last; what is unanswered then stays so.
     Disconnect,
+}
+
+/// What a client's own MQTT connection says to the broker in its CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectSpec {
+    pub client_id: ByteString,
+    /// With `false` the broker keeps the session, as long as the gateway would.
+    pub clean_session: bool,
+    pub will: Option<Message>,
 }
 
 /// What a broker connection tells the core.
@@ -116,7 +136,14 @@ pub enum BrokerEvent {
     /// with [`PublishOutcome::Lost`].
     Up { session_present: bool, offer: BrokerOffer },
     /// The connection is gone, or could not be made; it is being tried again.
-    Down { reason: String },
+    ///
+    /// `refusal` is there if the broker itself said no: to the CONNECT, or by closing the connection with a reason. Trouble
+    /// that will pass, such as a broker that shuts down, is no refusal once the connection was accepted.
+    ///
+    /// On a client's connection this comes for each attempt that fails.
+    Down { reason: String, refusal: Option<BrokerReason> },
+    /// The connection has ended, as [`BrokerCommand::Disconnect`] asked.
+    Closed,
     /// The answer to a [`BrokerCommand::Publish`] with a token: at QoS 1 the PUBACK, at QoS 2 the PUBCOMP.
     Published { token: Token, outcome: PublishOutcome },
     /// The answer to a [`BrokerCommand::Subscribe`].
@@ -146,15 +173,32 @@ impl fmt::Display for BrokerReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = match self.0 {
             0x80 => "unspecified error",
+            0x81 => "malformed packet",
+            0x82 => "protocol error",
             0x83 => "implementation specific error",
+            0x84 => "protocol version not supported",
+            0x85 => "client id not accepted",
+            0x86 => "bad user name or password",
             0x87 => "not authorised",
+            0x88 => "server unavailable",
+            0x89 => "server busy",
+            0x8A => "banned",
+            0x8B => "server shutting down",
+            0x8D => "keep alive timeout",
+            0x8E => "another connection with the same client id has taken over",
             0x8F => "topic filter invalid",
             0x90 => "topic name invalid",
+            0x93 => "too many unacknowledged messages",
             0x95 => "packet too large",
+            0x96 => "too many messages",
             0x97 => "quota exceeded",
+            0x98 => "by its operator",
             0x99 => "payload format invalid",
+            0x9A => "retain not supported",
             0x9B => "QoS not supported",
+            0x9C | 0x9D => "use another server",
             0x9E => "shared subscriptions not supported",
+            0x9F => "too many connections",
             0xA1 => "subscription identifiers not supported",
             0xA2 => "wildcard subscriptions not supported",
             _ => "a refusal",
@@ -191,6 +235,7 @@ pub enum Input<'a> {
     /// One frame as it stood on the link, forwarder encapsulation included.
     Frame {
         from: Peer,
+        cast: Cast,
         bytes: &'a [u8],
     },
     Broker {
@@ -220,6 +265,11 @@ pub enum Output {
     Broker {
         conn: ConnId,
         command: BrokerCommand,
+    },
+    /// Open a client's own connection, under a [`ConnId`] that is not in use. [`ConnId::OWN`] opens by itself.
+    Connect {
+        conn: ConnId,
+        spec: ConnectSpec,
     },
     /// Tell a person.
     Notice(Notice),

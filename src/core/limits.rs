@@ -15,12 +15,16 @@ pub struct Limits {
     pub publishes_per_client: usize,
     /// Publishes of all clients that wait for the broker. The next one gets return code 1.
     pub publishes_in_flight: usize,
+    /// MQTT connections that may be opening at once; further ones wait their turn. Only in transparent mode.
+    pub broker_connects_at_once: usize,
     /// Wills of lost clients that wait for the broker. The next one is dropped.
     pub wills_waiting: usize,
-    /// Messages that wait for delivery to one client; the oldest goes when one more comes.
+    /// Messages that wait for delivery to one client; when one more comes the oldest goes, or what its queue rule says.
     pub queued_messages_per_client: usize,
-    /// Octets of topic and payload that wait for delivery to one client; the oldest go when more come.
+    /// Octets of topic and payload that wait for delivery to one client; when more come the same goes for them.
     pub queued_bytes_per_client: usize,
+    /// Messages sent to a sleeping client each time it wakes up; the rest wait for the next time.
+    pub messages_per_wake_up: usize,
     /// Messages from the broker that are not acknowledged to it because a client has yet to take them.
     /// Beyond it the oldest is acknowledged while it waits in memory, so that one slow client does not stop all.
     pub unacknowledged_deliveries: usize,
@@ -39,9 +43,11 @@ impl Default for Limits {
             subscriptions_per_client: 100,
             publishes_per_client: 16,
             publishes_in_flight: 4_096,
+            broker_connects_at_once: 64,
             wills_waiting: 10_000,
             queued_messages_per_client: 100,
             queued_bytes_per_client: 65_536,
+            messages_per_wake_up: 1_000,
             unacknowledged_deliveries: 16,
             qos_minus_one_per_second: 1_000,
             strays_per_second: 1_000,

@@ -3,29 +3,36 @@
 
 mod context;
 pub mod deadlines;
+mod discovery;
 mod gateway;
 mod io;
 mod limits;
+mod mapping;
 mod notice;
 mod predefined;
+mod queueing;
 pub mod rates;
 mod route;
 mod session;
 mod sessions;
 mod settings;
 mod stats;
+mod status;
 mod time;
 pub mod topics;
 mod upstream;
 
 pub use gateway::Gateway;
 pub use io::{
-    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, Delivery, Frames, Input, LinkAddress, LinkId,
-    Message, Output, Outputs, Peer, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
+    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, Cast, ConnId, ConnectSpec, Delivery, Frames, Input,
+    LinkAddress, LinkId, Message, Output, Outputs, Peer, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
 };
 pub use limits::Limits;
+pub use mapping::PrefixTemplate;
 pub use notice::{ConnectRefusal, LossReason, Notice, Refused, Undeliverable};
+pub use queueing::{QueuePolicy, QueueRule};
 pub use route::Route;
-pub use settings::{LinkSettings, Settings, Timers};
+pub use settings::{LinkSettings, Mode, Settings, Timers};
 pub use stats::Stats;
+pub use status::{ClientPhase, ClientStatus};
 pub use time::Instant;

@@ -3,9 +3,9 @@
 use bytestring::ByteString;
 use thiserror::Error;
 
-use super::topics::{TopicError, TopicName};
-use super::{BrokerReason, Peer};
-use crate::wire::{DecodeError, TopicId, TopicRef};
+use super::topics::{TopicError, TopicFilter, TopicName};
+use super::{BrokerReason, LinkId, Peer};
+use crate::wire::{DecodeError, GwId, TopicId, TopicRef};
 
 /// Something worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,12 @@ pub enum Notice {
         client_id: ByteString,
         by: ByteString,
         peer: Peer,
+    },
+    /// The client has connected again out of its sleep. Many do so at every wake-up, to be able to publish.
+    ClientAwake {
+        client_id: ByteString,
+        peer: Peer,
+        clean_session: bool,
     },
     ClientAsleep {
         client_id: ByteString,
@@ -83,6 +89,21 @@ pub enum Notice {
     QueueOverflow {
         client_id: ByteString,
     },
+    /// The broker had forgotten a subscription and does not grant it again: its subscribers hear nothing any more.
+    SubscriptionLost {
+        filter: TopicFilter,
+        reason: BrokerReason,
+    },
+    /// Another gateway has been heard for the first time, or after it was gone.
+    GatewayHeard {
+        peer: Peer,
+        gw_id: GwId,
+    },
+    /// Another gateway has fallen silent.
+    GatewayGone {
+        link: LinkId,
+        gw_id: GwId,
+    },
     /// A sender without a session was told to connect.
     Stray {
         peer: Peer,
@@ -113,6 +134,10 @@ pub enum ConnectRefusal {
     TooManyClients { limit: usize },
     #[error("there is no connection to the broker")]
     BrokerDown,
+    #[error("its connection to the broker could not be opened in time (timers.broker_wait)")]
+    BrokerSilent,
+    #[error("the broker answered {reason}")]
+    ByBroker { reason: BrokerReason },
 }
 
 /// Why a client counts as lost.
@@ -124,6 +149,10 @@ pub enum LossReason {
     Sleep,
     #[error("no answer to a message sent to it, and nothing else heard")]
     NoAnswer,
+    #[error("its connection to the broker broke and could not be opened again in time (timers.broker_wait)")]
+    BrokerGone,
+    #[error("the broker closed its connection: {reason}")]
+    ClosedByBroker { reason: BrokerReason },
 }
 
 /// What was refused, and why.
@@ -137,6 +166,8 @@ pub enum Refused {
     UnknownTopicId { topic: TopicRef },
     #[error("PUBLISH: the short topic name is not acceptable: {error}")]
     ShortTopic { error: TopicError },
+    #[error("the topic is not acceptable behind broker.topic_prefix: {error}")]
+    PrefixedTopic { error: TopicError },
     #[error("PUBLISH: topic id type 11 is reserved")]
     ReservedTopicIdType,
     #[error("PUBLISH: message id 0 at QoS 1 or 2")]
@@ -145,6 +176,8 @@ pub enum Refused {
     TooManyPublishes,
     #[error("PUBLISH: larger than the broker accepts")]
     TooLargeForBroker,
+    #[error("PUBLISH: topics under $SYS/ and $share/ are the broker's own")]
+    BrokersOwnTopic,
     #[error("PUBLISH: the broker answered {reason}")]
     PublishByBroker { reason: BrokerReason },
     #[error("PUBLISH: QoS -1 is switched off on this link (qos_minus_one)")]
@@ -153,6 +186,10 @@ pub enum Refused {
     AnonymousRate,
     #[error("there is no connection to the broker")]
     BrokerDown,
+    #[error("PUBLISH: the queue to the broker is full, or the connection has just broken (limits.broker_queue)")]
+    BrokerBusy,
+    #[error("SUBSCRIBE: the broker did not answer: the connection broke, or limits.broker_queue is reached")]
+    SubscribeLost,
     #[error("SUBSCRIBE: QoS -1 cannot be subscribed to")]
     SubscribeQosMinusOne,
     #[error("SUBSCRIBE: message id 0")]
@@ -169,6 +206,12 @@ pub enum Refused {
     TooManySubscriptions { limit: usize },
     #[error("SUBSCRIBE: the broker answered {reason}")]
     SubscribeByBroker { reason: BrokerReason },
+    #[error("WILLTOPICUPD: the will topic is not acceptable: {error}")]
+    WillTopic { error: TopicError },
+    #[error("WILLTOPICUPD: a will cannot have QoS -1")]
+    WillQos,
+    #[error("WILLMSGUPD: it has no will topic, and a message without one can never be published")]
+    WillMessageWithoutTopic,
 }
 
 /// Why a message never reached its client.
@@ -184,7 +227,7 @@ pub enum Undeliverable {
     MessageRefused,
     #[error("the client has as many topic names as limits.topics_per_client allows")]
     TooManyTopics,
-    #[error("the client is alive and did not acknowledge it")]
+    #[error("the client is alive and does not answer the REGISTER of its topic")]
     NoAnswer,
 }
 

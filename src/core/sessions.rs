@@ -31,6 +31,11 @@ impl Sessions {
         self.slab.len()
     }
 
+    /// Returns all sessions, in a stable order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slab.iter().map(|(_, session)| session)
+    }
+
     pub(super) fn get(&self, key: SessionKey) -> Option<&Session> {
         self.slab.get(key.index())
     }

@@ -3,21 +3,35 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::LinkId;
 use super::limits::Limits;
 use super::topics::TopicName;
+use super::{LinkId, PrefixTemplate, QueueRule};
 use crate::wire::{GwId, TopicId};
 
 /// Everything that shapes the core's behaviour.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub gw_id: GwId,
+    pub mode: Mode,
     pub timers: Timers,
     pub limits: Limits,
     /// Pre-defined topic ids, the same for every client.
     pub predefined: BTreeMap<TopicId, TopicName>,
+    /// What stands in front of every client's topics at the broker.
+    pub topic_prefix: PrefixTemplate,
+    /// How messages wait for clients; the first rule that matches a topic decides.
+    pub queue: Vec<QueueRule>,
     /// By link; a link that is not listed has [`LinkSettings::default`].
     pub links: BTreeMap<LinkId, LinkSettings>,
+}
+
+/// How clients reach the broker (MQTT-SN 1.2 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All over one MQTT connection.
+    Aggregating,
+    /// Each over an MQTT connection of its own.
+    Transparent,
 }
 
 /// The protocol's timers and counters (MQTT-SN 1.2 §7.2).
@@ -33,6 +47,9 @@ pub struct Timers {
     pub keep_alive_tolerance: f64,
     /// Silence after which a client that connected with keep-alive 0 is lost; `None`: never.
     pub idle_limit: Option<Duration>,
+    /// How long a client waits for its own connection to the broker: at CONNECT for CONNACK, and later, when the
+    /// connection has broken, until it is told DISCONNECT. Only in transparent mode.
+    pub broker_wait: Duration,
     /// How long the persistent session of a client that is away is kept.
     pub session_expiry: Duration,
 }
@@ -44,6 +61,8 @@ pub struct LinkSettings {
     pub max_frame: usize,
     /// Whether QoS -1 publishes are taken.
     pub qos_minus_one: bool,
+    /// How often ADVERTISE goes out; `None`: never.
+    pub advertise: Option<Duration>,
 }
 
 impl Default for Timers {
@@ -54,6 +73,7 @@ impl Default for Timers {
             t_wait: Duration::from_secs(300),
             keep_alive_tolerance: 1.5,
             idle_limit: Some(Duration::from_secs(24 * 3600)),
+            broker_wait: Duration::from_secs(30),
             session_expiry: Duration::from_secs(7 * 24 * 3600),
         }
     }
@@ -61,7 +81,7 @@ impl Default for Timers {
 
 impl Default for LinkSettings {
     fn default() -> Self {
-        Self { max_frame: 1_400, qos_minus_one: true }
+        Self { max_frame: 1_400, qos_minus_one: true, advertise: None }
     }
 }
 
@@ -69,9 +89,12 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             gw_id: GwId(1),
+            mode: Mode::Aggregating,
             timers: Timers::default(),
             limits: Limits::default(),
             predefined: BTreeMap::new(),
+            topic_prefix: PrefixTemplate::default(),
+            queue: Vec::new(),
             links: BTreeMap::new(),
         }
     }

@@ -33,6 +33,10 @@ pub struct Stats {
     pub retransmitted: u64,
     /// Messages dropped because a client's queue was full.
     pub queue_overflows: u64,
+    /// Messages dropped because a newer one of their topic came and only the latest is to wait.
+    pub superseded: u64,
+    /// Messages dropped because they had waited longer than their queue rule allows.
+    pub expired: u64,
     /// Messages dropped because they do not fit into a frame of the client's link.
     pub too_large: u64,
     /// Messages dropped because the client refused the topic or the message, or never acknowledged it.

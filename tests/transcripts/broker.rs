@@ -1,31 +1,26 @@
 //! The scripted broker: the one place that knows how the gateway's commands and a broker's events look.
 //!
-//! A test says what the broker gets, in words, and what it answers. Connections are this file's business too, so that
-//! a mode with one connection for each client changes nothing in the dialogues.
+//! A test says what the broker gets, in words, and what it answers. Connections are this file's business: clients' own
+//! ones are accepted and closed without a word, unless the test takes them in its hands.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, Delivery, Input, Message, PublishOutcome,
-    SubscribeOutcome, SubscriptionId, Token,
+    BrokerCommand, BrokerEvent, BrokerReason, ConnId, Message, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
 };
 use mqttsn_gateway::wire::Qos;
 
 use crate::words;
 use crate::world::World;
 
+pub(crate) use memory::BrokerMemory;
+
+mod memory;
+
 /// What the broker does and gets.
 pub(crate) struct Broker<'w> {
     world: &'w mut World,
-}
-
-/// What the broker remembers between two things it does.
-pub(crate) struct BrokerMemory {
-    pub(crate) offer: BrokerOffer,
-    last_delivery: u64,
-    /// The subscriptions that it holds, each with its latest identifier.
-    granted: Vec<(String, SubscriptionId)>,
 }
 
 /// A command that the broker has got and can answer.
@@ -34,12 +29,6 @@ pub(crate) struct Asked {
     conn: ConnId,
     token: Option<Token>,
     filter: Option<(String, SubscriptionId)>,
-}
-
-impl BrokerMemory {
-    pub(crate) fn new(offer: BrokerOffer) -> Self {
-        Self { offer, last_delivery: 0, granted: Vec::new() }
-    }
 }
 
 impl<'w> Broker<'w> {
@@ -55,20 +44,30 @@ impl<'w> Broker<'w> {
         };
         assert_eq!(words::command(&command), wanted, "the broker gets another command");
         match command {
-            BrokerCommand::Publish { token, message } => {
-                let acknowledged = message.qos > Qos::AtMostOnce;
-                assert_eq!(token.is_some(), acknowledged, "a token is for what the broker acknowledges");
-                Asked { conn, token, filter: None }
-            }
+            BrokerCommand::Publish { token, .. } => Asked { conn, token, filter: None },
             BrokerCommand::Subscribe { token, filter, id, .. } => {
                 let filter = Some((filter.as_str().to_owned(), id));
                 Asked { conn, token: Some(token), filter }
             }
-            BrokerCommand::Unsubscribe { filter } => {
-                self.world.broker.granted.retain(|(granted, _)| granted != filter.as_str());
+            BrokerCommand::Unsubscribe { .. } | BrokerCommand::Ack { .. } | BrokerCommand::Disconnect => {
                 Asked { conn, token: None, filter: None }
             }
-            BrokerCommand::Ack { .. } | BrokerCommand::Disconnect => Asked { conn, token: None, filter: None },
+        }
+    }
+
+    /// As [`Broker::gets`] in aggregating mode; in transparent mode there is nothing to get.
+    #[track_caller]
+    pub(crate) fn gets_if_shared(&mut self, wanted: &str) {
+        if self.world.is_shared() {
+            self.gets(wanted);
+        }
+    }
+
+    /// As [`Broker::gets`] in transparent mode; in aggregating mode there is nothing to get.
+    #[track_caller]
+    pub(crate) fn gets_if_own(&mut self, wanted: &str) {
+        if !self.world.is_shared() {
+            self.gets(wanted);
         }
     }
 
@@ -104,11 +103,11 @@ impl<'w> Broker<'w> {
     /// SUBACK with this QoS.
     #[track_caller]
     pub(crate) fn grants(&mut self, subscribe: &Asked, qos: u8) {
+        let qos = level(qos);
         if let Some((filter, id)) = subscribe.filter.clone() {
-            self.world.broker.granted.retain(|(granted, _)| *granted != filter);
-            self.world.broker.granted.push((filter, id));
+            self.world.broker.grant(subscribe.conn, filter, id, qos);
         }
-        let outcome = SubscribeOutcome::Granted(level(qos));
+        let outcome = SubscribeOutcome::Granted(qos);
         self.answers(subscribe.clone(), |token| BrokerEvent::Subscribed { token, outcome });
     }
 
@@ -124,77 +123,128 @@ impl<'w> Broker<'w> {
         self.answers(subscribe.clone(), |token| BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost });
     }
 
-    /// A live message: one copy, with the identifiers of all subscriptions that brought it.
+    /// A live message, to every connection that has subscribed to it: one copy each, with the identifiers of all
+    /// subscriptions that brought it.
     ///
-    /// At QoS 1 and 2 the gateway acknowledges it with `ACK n`, where n counts these messages from 1.
+    /// At QoS 1 and 2 the gateway acknowledges it with `ACK n`, where n counts these copies from 1.
     #[track_caller]
     pub(crate) fn publishes(&mut self, topic: &str, qos: u8, payload: &str) {
-        let matching = self.world.broker.granted.iter().filter(|(filter, _)| matches(filter, topic));
-        let ids = matching.map(|(_, id)| *id).collect();
-        self.sends(topic, qos, payload, false, ids);
+        self.world.broker.publish(&message(topic, qos, payload, false));
+        self.world.broker_acts();
     }
 
     /// One copy of a live message for some of the subscriptions that it matches.
     #[track_caller]
     pub(crate) fn publishes_for(&mut self, subscriptions: &[&Asked], topic: &str, qos: u8, payload: &str) {
         let ids = subscriptions.iter().filter_map(|asked| Some(asked.filter.as_ref()?.1)).collect();
-        self.sends(topic, qos, payload, false, ids);
+        let conn = subscriptions.first().map_or(ConnId::OWN, |asked| asked.conn);
+        self.world.broker.send(conn, message(topic, qos, payload, false), ids);
+        self.world.broker_acts();
     }
 
     /// A retained message in answer to one SUBSCRIBE.
     #[track_caller]
     pub(crate) fn replays(&mut self, subscribe: &Asked, topic: &str, qos: u8, payload: &str) {
         let ids = subscribe.filter.iter().map(|(_, id)| *id).collect();
-        self.sends(topic, qos, payload, true, ids);
+        self.world.broker.send(subscribe.conn, message(topic, qos, payload, true), ids);
+        self.world.broker_acts();
     }
 
-    /// The connection is up for the first time, or the broker has forgotten us.
+    /// The broker is there for the first time, or has restarted and forgotten everything: every connection is up.
     #[track_caller]
     pub(crate) fn comes_up(&mut self) {
-        self.world.broker.granted.clear();
-        self.up(false);
+        self.world.broker.restart();
+        self.world.broker.raise_all();
+        self.world.broker_acts();
     }
 
-    /// The connection is up again, and the broker has kept our session.
+    /// Every connection is up again, and the broker has kept the sessions that it should keep.
     #[track_caller]
     pub(crate) fn comes_back(&mut self) {
-        self.up(true);
+        self.world.broker.raise_all();
+        self.world.broker_acts();
     }
 
+    /// Every connection breaks.
     #[track_caller]
     pub(crate) fn goes_down(&mut self) {
-        self.event(ConnId::OWN, BrokerEvent::Down { reason: "connection reset by peer".to_owned() });
+        self.world.broker.drop_all();
+        self.world.broker_acts();
     }
 
-    #[track_caller]
-    fn up(&mut self, session_present: bool) {
-        let offer = self.world.broker.offer;
-        self.event(ConnId::OWN, BrokerEvent::Up { session_present, offer });
+    /// From now on the test answers for the clients' own connections.
+    pub(crate) fn is_taken_in_hand(&mut self) -> &mut Self {
+        self.world.broker.take_in_hand();
+        self
     }
 
+    /// A client's own connection asks the broker for admission: `CONNECT c1 clean`.
     #[track_caller]
-    fn sends(&mut self, topic: &str, qos: u8, payload: &str, retain: bool, ids: Vec<SubscriptionId>) {
-        let delivery = (qos > 0).then(|| {
-            self.world.broker.last_delivery += 1;
-            Delivery(self.world.broker.last_delivery)
-        });
-        let topic = TopicName::from_shared(ByteString::from(topic)).unwrap();
-        let payload = Bytes::copy_from_slice(payload.as_bytes());
-        let message = Message { topic, payload, qos: level(qos), retain };
-        let subscriptions = if self.world.broker.offer.subscription_ids { ids } else { Vec::new() };
-        self.event(ConnId::OWN, BrokerEvent::Message { delivery, message, subscriptions });
+    pub(crate) fn gets_connect(&mut self, wanted: &str) -> Asked {
+        let Some((conn, spec)) = self.world.next_connect() else {
+            panic!("the broker does not get {wanted}\n{}", self.world.transcript());
+        };
+        assert_eq!(words::connect(&spec), wanted, "the broker gets another CONNECT");
+        Asked { conn, token: None, filter: None }
+    }
+
+    /// CONNACK 0: the connection is up.
+    #[track_caller]
+    pub(crate) fn admits(&mut self, connect: &Asked) {
+        self.world.broker.admit(connect.conn);
+        self.world.broker_acts();
+    }
+
+    /// The broker says no, to the CONNECT or later by closing the connection with a reason.
+    #[track_caller]
+    pub(crate) fn refuses(&mut self, connect: &Asked, reason: u8) {
+        self.world.broker.drop(connect.conn, Some(BrokerReason(reason)));
+        self.world.broker_acts();
+    }
+
+    /// The connection cannot be made, or breaks.
+    #[track_caller]
+    pub(crate) fn fails(&mut self, connect: &Asked) {
+        self.world.broker.drop(connect.conn, None);
+        self.world.broker_acts();
+    }
+
+    /// The connection has ended, as it was asked to.
+    #[track_caller]
+    pub(crate) fn closes(&mut self, disconnect: Asked) {
+        self.world.broker.close(disconnect.conn);
+        self.world.broker_acts();
+    }
+
+    /// The connection that carries this client, by the broker's own books.
+    #[track_caller]
+    pub(crate) fn connection_of(&self, client_id: &str) -> Asked {
+        Asked { conn: self.world.broker.conn_of(client_id), token: None, filter: None }
     }
 
     #[track_caller]
     fn answers(&mut self, asked: Asked, event: impl FnOnce(Token) -> BrokerEvent) {
         let token = asked.token.expect("only what has a token is answered");
-        self.event(asked.conn, event(token));
+        self.world.broker.answer(asked.conn, event(token));
+        self.world.broker_acts();
+    }
+}
+
+impl Asked {
+    /// Whether both went over the same connection.
+    pub(crate) fn is_on_the_connection_of(&self, other: &Self) -> bool {
+        self.conn == other.conn
     }
 
-    #[track_caller]
-    fn event(&mut self, conn: ConnId, event: BrokerEvent) {
-        self.world.input(Input::Broker { conn, event });
+    /// Whether it went over the gateway's own connection.
+    pub(crate) fn is_on_the_gateway_s_own(&self) -> bool {
+        self.conn == ConnId::OWN
     }
+}
+
+fn message(topic: &str, qos: u8, payload: &str, retain: bool) -> Message {
+    let topic = TopicName::from_shared(ByteString::from(topic)).unwrap();
+    Message { topic, payload: Bytes::copy_from_slice(payload.as_bytes()), qos: level(qos), retain }
 }
 
 fn level(qos: u8) -> Qos {
@@ -204,22 +254,4 @@ fn level(qos: u8) -> Qos {
         2 => Qos::ExactlyOnce,
         _ => panic!("no broker has QoS {qos}"),
     }
-}
-
-/// MQTT 4.7, written down once more so that the gateway's own matching is not its own judge.
-fn matches(filter: &str, topic: &str) -> bool {
-    let mut topic_levels = topic.split('/');
-    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
-        return false;
-    }
-    for level in filter.split('/') {
-        if level == "#" {
-            return true;
-        }
-        match topic_levels.next() {
-            Some(found) if level == "+" || level == found => {}
-            Some(_) | None => return false,
-        }
-    }
-    topic_levels.next().is_none()
 }

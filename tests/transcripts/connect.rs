@@ -116,9 +116,9 @@ fn a_clean_connect_ends_a_persistent_session() {
     world.client("C").subscribes("a/b", 1, 1);
     world.client("C").disconnects("c1");
     world.broker().publishes("a/b", 1, "missed");
-    world.broker().gets("ACK 1");
+    world.broker().gets_if_shared("ACK 1");
     world.client("C").connects("c1");
-    world.broker().gets("UNSUBSCRIBE a/b");
+    world.broker().gets_if_shared("UNSUBSCRIBE a/b");
     world.client("C").registers("other", 1);
 }
 
@@ -143,7 +143,7 @@ fn a_persistent_session_expires_after_a_week() {
     world.passes(7.0 * DAY - 1.0);
     world.passes(1.0);
     world.notes("expired c1");
-    world.broker().gets("UNSUBSCRIBE a/b");
+    world.broker().gets_if_shared("UNSUBSCRIBE a/b");
     world.client("C").connects_persistent("c1");
     world.client("C").registers("other", 1);
 }
@@ -177,11 +177,7 @@ fn a_silent_client_is_lost_after_one_and_a_half_keep_alives() {
 fn every_message_is_a_sign_of_life() {
     let signs = ["0216", "0217", "070d0001000100", "040f0001", "0500010384", "080c626162000078", "0307ff", "030500"];
     for sign in signs {
-        let mut world = World::with_settings(|settings| {
-            settings
-                .links
-                .insert(World::LINK, mqttsn_gateway::core::LinkSettings { qos_minus_one: false, ..Default::default() });
-        });
+        let mut world = World::with_link(|link| link.qos_minus_one = false);
         world.client("C").connects("c1");
         world.passes(60.0);
         world.client("C").says(sign);
@@ -244,10 +240,11 @@ fn a_lost_client_s_persistent_session_is_kept() {
     world.client("C").hears("0218");
     world.notes("lost c1: KeepAlive");
     world.broker().publishes("a/b", 1, "x");
-    world.broker().gets("ACK 1");
+    world.broker().gets_if_shared("ACK 1");
     world.client("C").connects_persistent("c1");
     world.client("C").hears("090a00010001612f62").says("070b0001000100").hears("080c200001000278");
     world.client("C").says("070d0001000200");
+    world.broker().gets_if_own("ACK 1");
 }
 
 #[test]

@@ -82,10 +82,7 @@ fn deliveries_and_disconnects_go_through_the_forwarder() {
 
 #[test]
 fn the_wrapper_counts_against_the_link_s_largest_frame() {
-    let mut world = World::with_settings(|settings| {
-        let link = mqttsn_gateway::core::LinkSettings { max_frame: 20, ..Default::default() };
-        settings.links.insert(World::LINK, link);
-    });
+    let mut world = World::with_link(|link| link.max_frame = 20);
     world.client("F").says("04fe000108040401003c6331").hears("04fe0001030500");
     world.notes("connected c1");
     world.client("F").says("04fe000107122200116162");
@@ -114,7 +111,7 @@ fn wrappers_that_hold_no_message_are_dropped() {
         ("05fe0001", "envelope_truncated"),
         ("04fe00010316", "length_mismatch"),
         ("04fe0001021600", "length_mismatch"),
-        ("04fe000104fe00020216", "nested_too_deep"),
+        ("04fe000104fe000204fe00030216", "nested_too_deep"),
     ] {
         let mut world = World::with_broker();
         world.client("F").garbles(octets);
@@ -137,4 +134,52 @@ fn a_sleeper_may_wake_behind_another_forwarder() {
     world.client("F").says("04fe00010418012c").hears("04fe00010218");
     world.notes("asleep c1 for 300 s");
     world.client("G").says("04fe000704166331").hears("04fe00070217");
+    world.notes("moved c1 from F to G");
+}
+
+#[test]
+fn a_forwarder_behind_a_forwarder_is_answered_the_way_it_was_heard() {
+    let mut world = World::with_broker();
+    world.client("F").says("05fe001a2b04fe000708040401003c6e31").hears("05fe001a2b04fe0007030500");
+    world.notes("connected n1");
+    world.client("F").says("05fe021a2b04fe03070216").hears("05fe001a2b04fe00070217 whatever the radius");
+    world.client("F").says("04fe00070216 the inner one alone is someone else").hears("04fe00070218");
+    world.notes("stray F");
+}
+
+#[test]
+fn a_node_id_has_1_to_252_octets() {
+    for octets in [1, 252] {
+        let mut world = World::with_broker();
+        let wrapper = [&[octets + 3, 0xFE, 0][..], &vec![7; octets.into()]].concat();
+        let wrapped = |message: &str| [&wrapper[..], &super::frames::parse(message)].concat();
+        world.client("F").sends(&wrapped("08040401003c6e31"));
+        let answer: String = wrapped("030500").iter().map(|octet| format!("{octet:02x}")).collect();
+        world.client("F").hears(&answer);
+        world.notes("connected n1");
+    }
+}
+
+#[test]
+fn a_will_is_asked_for_through_the_forwarder() {
+    let mut world = World::with_broker();
+    world.client("F").says("04fe000708040c01003c6331").hears("04fe00070206");
+    world.client("F").says("04fe000706072077692f").hears("04fe00070208");
+    world.passes(10.0);
+    world.client("F").hears("04fe00070208").says("04fe0007030961").hears("04fe0007030500");
+    world.notes("connected c1");
+    world.passes(90.0);
+    world.client("F").hears("04fe00070218");
+    world.notes("lost c1: KeepAlive");
+    world.broker().gets("PUBLISH q1 wi/ a");
+    world.notes("will of c1 to wi/");
+}
+
+#[test]
+fn clients_of_one_forwarder_are_told_to_connect_one_by_one() {
+    let mut world = World::with_broker();
+    for node in ["01", "02", "03"] {
+        world.client("F").says(&format!("04fe00{node}0216")).hears(&format!("04fe00{node}0218"));
+        world.notes("stray F");
+    }
 }

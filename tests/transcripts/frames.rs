@@ -13,7 +13,7 @@ pub(crate) fn parse(text: &str) -> Vec<u8> {
 
 /// Reads a frame with or without a forwarder's wrapper.
 pub(crate) fn decode(octets: &[u8]) -> Result<Message<'_>, DecodeError> {
-    Envelope::open(octets, 1).and_then(|envelope| Message::decode(envelope.message()))
+    Envelope::open(octets, 2).and_then(|envelope| Message::decode(envelope.message()))
 }
 
 /// Shows a frame as it stands in tests, with what it means.
@@ -28,7 +28,7 @@ pub(crate) fn explain(octets: &[u8]) -> String {
 /// Checks what is true of every frame that the gateway sends, whatever the test is about.
 #[track_caller]
 pub(crate) fn check(octets: &[u8]) {
-    let envelope = Envelope::open(octets, 1).unwrap();
+    let envelope = Envelope::open(octets, 2).unwrap();
     let message = Message::decode(envelope.message()).unwrap_or_else(|error| panic!("sent: {error}"));
     let mut again = envelope.wrapper().to_vec();
     message.encode(&mut again).unwrap();

@@ -2,35 +2,91 @@
 //!
 //! Silence is part of every dialogue: a frame, a broker command or a notice that a test does not ask for fails it at
 //! the next thing that happens (see `world.rs`).
+//!
+//! The dialogues are compiled once for each mode. Where the modes differ a step says so (`gets_if_shared`,
+//! `gets_if_own`, `is_shared`); what makes sense in one mode only stands in a file that is mounted there only.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
     reason = "as in tests beside the code"
 )]
+#![allow(clippy::duplicate_mod, reason = "one dialogue, two modes")]
 
+mod anything;
 mod broker;
 mod frames;
 mod words;
 mod world;
 
-use world::World;
+/// All clients over one MQTT connection.
+#[path = "."]
+mod aggregating {
+    use crate::{broker, frames, world};
 
-mod anything;
-mod connect;
-mod conversations;
-mod deliver;
-mod encapsulation;
-mod limits;
-mod lossy;
-mod matrix;
-mod outages;
-mod publish;
-mod register;
-mod retained;
-mod retry;
-mod routing;
-mod sleep;
-mod strays;
-mod subscribe;
-mod takeover;
+    /// What the dialogues start from in this mode.
+    type World = world::WorldOver<world::Aggregating>;
+
+    mod connect;
+    mod conversations;
+    mod deliver;
+    mod discovery;
+    mod encapsulation;
+    mod limits;
+    mod lossy;
+    mod mapping;
+    mod matrix;
+    mod outages;
+    mod publish;
+    mod queueing;
+    mod quirks;
+    mod register;
+    mod retry;
+    mod sleep;
+    mod strays;
+    mod subscribe;
+    mod takeover;
+    mod will;
+
+    // What one connection for all makes necessary.
+    mod covers;
+    mod retained;
+    mod routing;
+    mod shared_outages;
+    mod shared_will;
+}
+
+/// An MQTT connection for each client.
+#[path = "."]
+mod transparent {
+    use crate::{broker, frames, world};
+
+    /// What the dialogues start from in this mode.
+    type World = world::WorldOver<world::Transparent>;
+
+    mod connect;
+    mod conversations;
+    mod deliver;
+    mod discovery;
+    mod encapsulation;
+    mod limits;
+    mod lossy;
+    mod mapping;
+    mod matrix;
+    mod outages;
+    mod publish;
+    mod queueing;
+    mod quirks;
+    mod register;
+    mod retry;
+    mod sleep;
+    mod strays;
+    mod subscribe;
+    mod takeover;
+    mod will;
+
+    // What a connection of its own makes possible.
+    mod own_connection;
+    mod own_outages;
+    mod own_sessions;
+}

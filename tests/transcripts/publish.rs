@@ -1,6 +1,6 @@
 //! PUBLISH from a client at QoS 0, 1, 2 and -1 (digest §9).
 
-use mqttsn_gateway::core::{LinkSettings, PublishOutcome};
+use mqttsn_gateway::core::PublishOutcome;
 
 use super::World;
 use super::frames;
@@ -110,12 +110,21 @@ fn an_unknown_topic_is_refused_at_every_qos() {
 }
 
 #[test]
+fn a_topic_that_is_the_broker_s_own_is_not_published_to() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").registers("$SYS/x", 1);
+    world.client("C").says("080c200001000978").hears("070d0001000903");
+    world.notes("refused c1: BrokersOwnTopic");
+}
+
+#[test]
 fn what_no_broker_takes_is_not_supported() {
     for (publish, why, ack) in [
         ("080c22612b000978", "ShortTopic { error: Wildcard }", "070d612b000903"),
         ("080c222361000978", "ShortTopic { error: Wildcard }", "070d2361000903"),
         ("080c22c328000978", "ShortTopic { error: NotUtf8 }", "070dc328000903"),
-        ("080c226100000978", "ShortTopic { error: Nul }", "070d6100000903"),
+        ("080c226100000978", "ShortTopic { error: ControlCharacter }", "070d6100000903"),
         ("080c230001000978", "ReservedTopicIdType", "070d0001000903"),
         ("080c030001000078", "ReservedTopicIdType", "070d0001000003"),
         ("080c200001000078", "PublishWithoutMsgId", "070d0001000003"),
@@ -156,6 +165,7 @@ fn a_busy_broker_connection_is_congestion() {
     let publish = world.broker().gets("PUBLISH q1 a/b/c x");
     world.broker().settles(publish, PublishOutcome::Busy);
     world.client("C").hears("070d0001000701");
+    world.notes("refused c1: BrokerBusy");
 }
 
 #[test]
@@ -382,12 +392,10 @@ fn qos_minus_one_is_dropped_while_the_broker_is_away() {
 
 #[test]
 fn qos_minus_one_can_be_switched_off() {
-    let mut world = World::with_settings(|settings| {
-        settings.links.insert(World::LINK, LinkSettings { qos_minus_one: false, ..LinkSettings::default() });
-    });
-    world.client("C").says("080c626162000078");
+    let mut world = World::with_link(|link| link.qos_minus_one = false);
+    world.client("C").says("080c626162000078").hears("070d6162000003 not supported");
     world.notes("anonymous C refused: AnonymousOff");
     world.client("C").connects("c1");
-    world.client("C").says("080c626162000078");
+    world.client("C").says("080c626162000778").hears("070d6162000703");
     world.notes("anonymous C refused: AnonymousOff");
 }

@@ -57,7 +57,7 @@ fn a_name_that_a_broker_would_punish_is_not_supported() {
         ("060a00000001 empty", "Empty"),
         ("080a00000001612b a+", "Wildcard"),
         ("070a0000000123 #", "Wildcard"),
-        ("080a000000016100 U+0000", "Nul"),
+        ("080a000000016100 U+0000", "ControlCharacter"),
         ("080a00000001c328 not UTF-8", "NotUtf8"),
     ];
     for (register, why) in cases {

@@ -21,7 +21,7 @@ fn a_late_subscriber_hears_the_retained_message_and_nobody_else_does() {
     for identifiers in [true, false] {
         let mut world = two_clients(identifiers);
         world.client("D").says("081200000d612f2b a/+");
-        let asked = world.broker().gets("SUBSCRIBE q1 a/+");
+        let asked = world.broker().gets(if identifiers { "SUBSCRIBE q1 a/+" } else { "SUBSCRIBE q2 a/+" });
         world.broker().grants(&asked, 1);
         world.client("D").hears("0813000000000d00");
         world.broker().replays(&asked, "a/b", 1, "x");
@@ -35,7 +35,7 @@ fn a_retained_message_before_the_suback_waits_for_it() {
     for identifiers in [true, false] {
         let mut world = two_clients(identifiers);
         world.client("D").says("081220000d612f2b a/+");
-        let asked = world.broker().gets("SUBSCRIBE q1 a/+");
+        let asked = world.broker().gets(if identifiers { "SUBSCRIBE q1 a/+" } else { "SUBSCRIBE q2 a/+" });
         world.broker().replays(&asked, "a/b", 1, "x");
         world.broker().grants(&asked, 1);
         world.client("D").hears("0813200000000d00").hears("080c300001000178").says("070d0001000100");
@@ -103,7 +103,7 @@ fn without_identifiers_a_replay_long_after_every_subscribe_goes_to_nobody() {
     let mut world = two_clients(false);
     let asked = {
         world.client("D").says("081200000d612f2b");
-        world.broker().gets("SUBSCRIBE q1 a/+")
+        world.broker().gets("SUBSCRIBE q2 a/+")
     };
     world.broker().grants(&asked, 1);
     world.client("D").hears("0813000000000d00");

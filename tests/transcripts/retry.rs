@@ -9,6 +9,16 @@ fn subscribed() -> World {
     world
 }
 
+/// The client talks and never answers `frame`, which is out already: it is sent three times more, and then rests.
+fn rests(world: &mut World, frame: &str) {
+    for _ in 0..3 {
+        world.passes(10.0);
+        world.client("C").hears(frame);
+    }
+    world.client("C").says("0216").hears("0217");
+    world.passes(10.0);
+}
+
 #[test]
 fn an_unanswered_publish_is_sent_again_with_dup_and_then_the_client_is_lost() {
     let mut world = subscribed();
@@ -23,11 +33,16 @@ fn an_unanswered_publish_is_sent_again_with_dup_and_then_the_client_is_lost() {
     world.passes(0.1);
     world.client("C").hears("0218");
     world.notes("lost c1: NoAnswer");
-    world.broker().gets("ACK 1");
+    world.broker().gets_if_shared("ACK 1");
 
     world.client("C").connects_persistent("c1");
-    world.client("C").hears("090a00010002612f62").says("070b0001000200").hears("080ca00001000178 the message was kept");
-    world.client("C").says("070d0001000100");
+    world.client("C").hears("090a00010002612f62").says("070b0001000200");
+    if world.is_shared() {
+        world.client("C").hears("080ca00001000178 the message was kept").says("070d0001000100");
+    } else {
+        world.client("C").hears("080c200001000378 the broker has sent it again").says("070d0001000300");
+        world.broker().gets("ACK 2");
+    }
 }
 
 #[test]
@@ -53,6 +68,7 @@ fn an_unanswered_pubrel_is_sent_again() {
     let mut world = subscribed();
     world.broker().publishes("a/b", 2, "x");
     world.client("C").hears("080c400001000178").says("040f0001").hears("04100001");
+    world.broker().gets("ACK 1");
     for _ in 0..3 {
         world.passes(10.0);
         world.client("C").hears("04100001");
@@ -60,7 +76,6 @@ fn an_unanswered_pubrel_is_sent_again() {
     world.passes(10.0);
     world.client("C").hears("0218");
     world.notes("lost c1: NoAnswer");
-    world.broker().gets("ACK 1");
 
     world.client("C").connects_persistent("c1");
     world.client("C").hears("04100001 the exchange goes on").says("040e0001");
@@ -83,33 +98,102 @@ fn every_step_has_a_full_set_of_resends() {
         world.client("C").hears("080cc00001000278");
     }
     world.client("C").says("040f0002").hears("04100002");
+    world.broker().gets("ACK 1");
     for _ in 0..3 {
         world.passes(10.0);
         world.client("C").hears("04100002");
     }
     world.client("C").says("040e0002");
-    world.broker().gets("ACK 1");
 }
 
 #[test]
-fn a_client_that_talks_and_does_not_acknowledge_loses_the_message_and_not_its_session() {
+fn a_client_that_talks_and_does_not_acknowledge_is_left_alone_for_a_while_and_loses_nothing() {
     let mut world = subscribed();
     world.broker().publishes("a/b", 1, "1");
     world.client("C").hears("080c200001000131");
     world.broker().publishes("a/b", 1, "2");
-    world.passes(5.0);
-    world.client("C").says("0216").hears("0217");
-    world.passes(5.0);
-    world.client("C").hears("080ca00001000131");
+    for _ in 0..3 {
+        world.passes(10.0);
+        world.client("C").hears("080ca00001000131");
+        world.client("C").says("0216").hears("0217");
+    }
+    for _ in 0..5 {
+        world.passes(60.0);
+        world.client("C").says("0216").hears("0217 it rests for five minutes");
+    }
     world.passes(10.0);
-    world.client("C").hears("080ca00001000131");
-    world.passes(10.0);
-    world.client("C").hears("080ca00001000131");
-    world.passes(10.0);
+    world.client("C").hears("080ca00001000131").says("070d0001000100").hears("080c200001000232");
+    world.broker().gets("ACK 1");
+    world.client("C").says("070d0001000200");
+    world.broker().gets("ACK 2");
+}
+
+#[test]
+fn a_message_at_rest_is_acknowledged_late_and_the_next_one_follows_at_once() {
+    let mut world = subscribed();
+    world.broker().publishes("a/b", 1, "1");
+    world.client("C").hears("080c200001000131");
+    world.broker().publishes("a/b", 1, "2");
+    rests(&mut world, "080ca00001000131");
+    world.client("C").says("070d0001000100").hears("080c200001000232");
+    world.broker().gets("ACK 1");
+}
+
+#[test]
+fn a_client_that_falls_silent_while_a_message_rests_is_lost_by_its_keep_alive() {
+    let mut world = subscribed();
+    world.broker().publishes("a/b", 1, "1");
+    world.client("C").hears("080c200001000131");
+    rests(&mut world, "080ca00001000131");
+    world.passes(79.9);
+    world.passes(0.1);
+    world.client("C").hears("0218");
+    world.notes("lost c1: KeepAlive");
+    world.broker().gets_if_shared("ACK 1");
+}
+
+#[test]
+fn a_client_that_has_had_its_rest_and_is_silent_then_is_lost() {
+    let mut world = World::with_broker();
+    world.client("C").says("08040001ffff6331 a long keep-alive").hears("030500");
+    world.notes("connected c1, persistent");
+    world.client("C").subscribes("a/b", 1, 1);
+    world.broker().publishes("a/b", 1, "1");
+    world.client("C").hears("080c200001000131");
+    rests(&mut world, "080ca00001000131");
+    world.passes(300.0);
+    for _ in 0..3 {
+        world.client("C").hears("080ca00001000131");
+        world.passes(10.0);
+    }
+    world.client("C").hears("0218");
+    world.notes("lost c1: NoAnswer");
+    world.broker().gets_if_shared("ACK 1");
+}
+
+#[test]
+fn a_topic_whose_register_is_ignored_twice_over_is_refused_and_the_others_go_on() {
+    let mut world = World::with_broker();
+    world.client("C").says("08040001ffff6331 a long keep-alive").hears("030500");
+    world.notes("connected c1, persistent");
+    world.client("C").subscribes("a/+", 1, 0);
+    world.broker().publishes("a/b", 1, "1");
+    world.client("C").hears("090a00010001612f62");
+    world.broker().publishes("a/c", 1, "2");
+    rests(&mut world, "090a00010001612f62");
+    world.passes(300.0);
+    for _ in 0..3 {
+        world.client("C").hears("090a00010001612f62").says("0216").hears("0217");
+        world.passes(10.0);
+    }
     world.notes("undeliverable c1 a/b: NoAnswer");
     world.broker().gets("ACK 1");
-    world.client("C").hears("080c200001000232").says("070d0001000200");
+    world.client("C").hears("090a00020002612f63").says("070b0002000200").hears("080c200002000332");
+    world.client("C").says("070d0002000300");
     world.broker().gets("ACK 2");
+    world.broker().publishes("a/b", 1, "3");
+    world.notes("undeliverable c1 a/b: TopicRefused");
+    world.broker().gets("ACK 3");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Which message reaches whom over one shared connection: +, #, $-topics, overlapping filters, identifiers.
 
 use super::World;
+use super::broker::Asked;
+use super::frames;
 
 #[test]
 fn filters_match_as_mqtt_has_it() {
@@ -14,15 +16,13 @@ fn filters_match_as_mqtt_has_it() {
         ("/+", &["/a", "/"][..], &["a", "//"][..]),
         ("a/b", &["a/b"][..], &["a/B", "a/b/", "a"][..]),
     ] {
-        let mut world = World::without_broker(|_| {});
-        world.broker.offer.subscription_ids = false;
-        world.broker().comes_up();
+        let mut world = World::with_an_old_broker();
         world.client("C").connects("c1");
         for topic in topics.iter().filter(|topic| topic.len() != 2) {
-            world.client("C").sends(&super::frames::register(topic, 1));
+            world.client("C").sends(&frames::register(topic, 1));
             world.ignore();
         }
-        world.client("C").sends(&super::frames::subscribe(filter, 0, 13));
+        world.client("C").sends(&frames::subscribe(filter, 0, 13));
         let asked = world.broker().gets_subscribe(filter);
         world.broker().grants(&asked, 0);
         world.ignore();
@@ -52,18 +52,21 @@ fn a_message_reaches_its_subscribers_and_nobody_else() {
 }
 
 /// One client with the filters `a/b` at QoS 1 and `a/+` at QoS 0.
-fn overlapping(identifiers: bool) -> (World, crate::broker::Asked, crate::broker::Asked) {
+fn overlapping(identifiers: bool) -> (World, Asked, Asked) {
     let mut world = World::without_broker(|_| {});
     world.broker.offer.subscription_ids = identifiers;
     world.broker().comes_up();
     world.client("C").connects("c1");
     world.client("C").says("081220000d612f62");
-    let plain = world.broker().gets("SUBSCRIBE q1 a/b");
+    let plain = world.broker().gets_subscribe("a/b");
     world.broker().grants(&plain, 1);
     world.client("C").hears("0813200001000d00");
     world.client("C").says("081200000d612f2b");
-    let wild = world.broker().gets("SUBSCRIBE q0 a/+");
-    world.broker().grants(&wild, 0);
+    let wild = world.broker().gets_subscribe("a/+");
+    world.broker().grants(&wild, if identifiers { 0 } else { 1 });
+    if !identifiers {
+        world.broker().gets("UNSUBSCRIBE a/b");
+    }
     world.client("C").hears("0813000000000d00");
     (world, plain, wild)
 }
@@ -191,4 +194,119 @@ fn while_filters_are_renewed_an_overlapping_one_that_is_not_yet_renewed_takes_no
     world.broker().publishes_for(&[&plain], "a/b", 1, "y");
     world.client("C").hears("080c200001000179").says("070d0001000100");
     world.broker().gets("ACK 1");
+}
+
+#[test]
+fn clients_do_not_wait_for_one_another_but_the_broker_waits_for_all() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").subscribes("a/b", 1, 1);
+    world.client("D").connects("c2");
+    world.client("D").subscribes("a/b", 1, 1);
+    world.broker().publishes("a/b", 1, "1");
+    world.client("C").hears("080c200001000131");
+    world.client("D").hears("080c200001000131");
+    world.broker().publishes("a/b", 1, "2");
+    world.client("D").says("070d0001000100").hears("080c200001000232");
+    world.client("D").says("070d0001000200");
+    world.client("C").says("070d0001000100").hears("080c200001000232");
+    world.broker().gets("ACK 1");
+    world.client("C").says("070d0001000200");
+    world.broker().gets("ACK 2");
+}
+
+#[test]
+fn a_broker_that_knows_no_identifiers_is_served_as_well() {
+    let mut world = World::with_an_old_broker();
+    world.client("C").connects("c1");
+    world.client("C").subscribes("a/b", 1, 1);
+    world.broker().publishes("a/b", 1, "x");
+    world.client("C").hears("080c200001000178").says("070d0001000100");
+    world.broker().gets("ACK 1");
+    world.broker().publishes("nobody/wants", 1, "x");
+    world.broker().gets("ACK 2");
+}
+
+#[test]
+fn a_shared_subscription_is_refused() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").sends(&frames::subscribe("$share/g/a", 1, 13)).hears("0813000000000d03");
+    world.notes("refused c1: SharedSubscription");
+}
+
+#[test]
+fn clients_with_the_same_filter_share_one_subscription() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("D").connects("c2");
+    world.client("C").subscribes("a/b", 1, 1);
+    world.client("D").subscribes("a/b", 1, 1);
+    world.client("C").says("081400000d612f62").hears("0415000d");
+    world.client("D").says("081400000d612f62").hears("0415000d");
+    world.broker().gets("UNSUBSCRIBE a/b");
+}
+
+#[test]
+fn a_shared_filter_is_asked_for_at_the_highest_qos_and_delivered_at_each_client_s_own() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("D").connects("c2");
+    world.client("C").says("081240000d612f62 QoS 2");
+    let asked = world.broker().gets("SUBSCRIBE q2 a/b");
+    world.broker().grants(&asked, 2);
+    world.client("C").hears("0813400001000d00");
+    world.client("D").says("081200000d612f62 QoS 0");
+    let asked = world.broker().gets("SUBSCRIBE q2 a/b");
+    world.broker().grants(&asked, 2);
+    world.client("D").hears("0813000001000d00");
+
+    world.broker().publishes("a/b", 1, "x");
+    world.client("C").hears("080c200001000178 QoS 1, as published");
+    world.client("D").hears("080c000001000078 QoS 0, as subscribed");
+    world.client("C").says("070d0001000100");
+    world.broker().gets("ACK 1");
+}
+
+#[test]
+fn a_client_that_did_not_unsubscribe_does_not_end_another_s_subscription() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("D").connects("c2");
+    world.client("C").subscribes("a/b", 1, 1);
+    world.client("D").says("081400000d612f62").hears("0415000d");
+    world.broker().publishes("a/b", 0, "x");
+    world.client("C").hears("080c000001000078");
+}
+
+#[test]
+fn a_message_that_nobody_wants_is_acknowledged() {
+    let mut world = World::with_broker();
+    world.broker().publishes("a/b", 1, "x");
+    world.broker().gets("ACK 1");
+    world.broker().publishes("a/b", 0, "x");
+}
+
+#[test]
+fn a_slow_client_does_not_hold_the_broker_s_window() {
+    let mut world = World::with_settings(|settings| settings.limits.unacknowledged_deliveries = 2);
+    world.client("C").connects("c1");
+    world.client("C").subscribes("ab", 1, 1);
+    world.client("D").connects("c2");
+    world.client("D").subscribes("#", 1, 0);
+    world.broker().publishes("ab", 1, "1");
+    world.client("C").hears("080c200001000131");
+    world.client("D").hears("080c226162000131").says("070d6162000100");
+    world.broker().publishes("ab", 1, "2");
+    world.client("D").hears("080c226162000232").says("070d6162000200");
+    world.broker().publishes("ab", 1, "3");
+    world.client("D").hears("080c226162000333");
+    world.broker().gets("ACK 1");
+    world.client("D").says("070d6162000300");
+    assert_eq!(world.stats().acknowledged_early, 1);
+    world.client("C").says("070d0001000100").hears("080c200001000232");
+    world.client("C").says("070d0001000200").hears("080c200001000333");
+    world.broker().gets("ACK 2");
+    world.client("C").says("070d0001000300");
+    world.broker().gets("ACK 3");
 }

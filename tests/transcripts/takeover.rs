@@ -84,10 +84,11 @@ fn another_client_at_the_same_address_leaves_a_persistent_session_to_its_client(
     world.notes("replaced c1 by c2");
     world.notes("connected c2");
     world.broker().publishes("a/b", 1, "x");
-    world.broker().gets("ACK 1");
+    world.broker().gets_if_shared("ACK 1");
     world.client("D").connects_persistent("c1");
     world.client("D").hears("090a00010001612f62").says("070b0001000100").hears("080c200001000278");
     world.client("D").says("070d0001000200");
+    world.broker().gets_if_own("ACK 1");
     world.client("C").says("0216").hears("0217");
 }
 

@@ -1,6 +1,6 @@
 //! What comes out of the gateway, in words: short enough to stand in a test, and independent of the log's wording.
 
-use mqttsn_gateway::core::{BrokerCommand, Message, Notice, Peer};
+use mqttsn_gateway::core::{BrokerCommand, ConnectSpec, Message, Notice, Peer};
 use mqttsn_gateway::wire::Qos;
 
 /// The name that the test gave to a client.
@@ -10,8 +10,10 @@ pub(crate) fn peer(peer: Peer) -> String {
 
 pub(crate) fn notice(notice: &Notice) -> String {
     match notice {
-        Notice::ClientConnected { client_id, clean_session: true, .. } => format!("connected {client_id}"),
-        Notice::ClientConnected { client_id, clean_session: false, .. } => format!("connected {client_id}, persistent"),
+        Notice::ClientConnected { client_id, clean_session: true, .. }
+        | Notice::ClientAwake { client_id, clean_session: true, .. } => format!("connected {client_id}"),
+        Notice::ClientConnected { client_id, clean_session: false, .. }
+        | Notice::ClientAwake { client_id, clean_session: false, .. } => format!("connected {client_id}, persistent"),
         Notice::ConnectRefused { peer: from, why, .. } => format!("CONNECT of {} refused: {why:?}", peer(*from)),
         Notice::ClientMoved { client_id, from, to } => {
             format!("moved {client_id} from {} to {}", peer(*from), peer(*to))
@@ -20,9 +22,9 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::ClientAsleep { client_id, seconds } => format!("asleep {client_id} for {seconds} s"),
         Notice::ClientDisconnected { client_id } => format!("disconnected {client_id}"),
         Notice::ClientLost { client_id, reason } => format!("lost {client_id}: {reason:?}"),
-        Notice::HandshakeAbandoned { client_id } => format!("handshake of {client_id} abandoned"),
-        Notice::WillPublished { client_id, topic } => format!("will of {client_id} on {}", topic.as_str()),
-        Notice::WillDropped { client_id, topic } => format!("will of {client_id} dropped on {}", topic.as_str()),
+        Notice::HandshakeAbandoned { client_id } => format!("abandoned {client_id}"),
+        Notice::WillPublished { client_id, topic } => format!("will of {client_id} to {}", topic.as_str()),
+        Notice::WillDropped { client_id, topic } => format!("will of {client_id} to {} dropped", topic.as_str()),
         Notice::SessionExpired { client_id } => format!("expired {client_id}"),
         Notice::Refused { client_id, what } => format!("refused {client_id}: {what:?}"),
         Notice::AnonymousRefused { peer: from, what } => format!("anonymous {} refused: {what:?}", peer(*from)),
@@ -30,6 +32,9 @@ pub(crate) fn notice(notice: &Notice) -> String {
             format!("undeliverable {client_id} {}: {why:?}", topic.as_str())
         }
         Notice::QueueOverflow { client_id } => format!("overflow {client_id}"),
+        Notice::SubscriptionLost { filter, reason } => format!("subscription lost {}: {reason:?}", filter.as_str()),
+        Notice::GatewayHeard { peer: from, gw_id } => format!("gateway {} heard at {}", gw_id.0, peer(*from)),
+        Notice::GatewayGone { gw_id, .. } => format!("gateway {} gone", gw_id.0),
         Notice::Stray { peer: from } => format!("stray {}", peer(*from)),
         Notice::Malformed { peer: from, error } => format!("malformed from {}: {}", peer(*from), error.label()),
     }
@@ -43,6 +48,13 @@ pub(crate) fn command(command: &BrokerCommand) -> String {
         BrokerCommand::Ack { delivery } => format!("ACK {}", delivery.0),
         BrokerCommand::Disconnect => "DISCONNECT".to_owned(),
     }
+}
+
+/// What a client's own connection says to the broker: `CONNECT c1 clean`, `CONNECT c1, will q1 t offline`.
+pub(crate) fn connect(spec: &ConnectSpec) -> String {
+    let clean = if spec.clean_session { " clean" } else { "" };
+    let will = spec.will.as_ref().map(|will| format!(", will {}", message_words(will))).unwrap_or_default();
+    format!("CONNECT {}{clean}{will}", spec.client_id)
 }
 
 fn message_words(message: &Message) -> String {

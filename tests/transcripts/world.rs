@@ -1,14 +1,16 @@
 //! The world around one gateway: a clock that the test moves, clients known by short names, and what has come out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerOffer, ConnId, Gateway, Input, Instant, LinkAddress, LinkId, Output, Outputs, Peer, Settings,
-    Stats,
+    BrokerCommand, Cast, ConnId, ConnectSpec, Gateway, Input, Instant, LinkAddress, LinkId, LinkSettings, Mode, Output,
+    Outputs, Peer, Settings, Stats,
 };
-use mqttsn_gateway::wire::{Qos, TopicId};
+use mqttsn_gateway::wire::TopicId;
 
 use crate::broker::{Broker, BrokerMemory};
 use crate::frames;
@@ -19,6 +21,7 @@ use crate::words;
 /// What the gateway puts out waits here until the test asks for it. Everything must have been asked for before the
 /// next input, and at the end. The order is kept for each client and for the broker, not between them.
 pub(crate) struct World {
+    mode: Mode,
     gateway: Gateway,
     now: Instant,
     out: Outputs,
@@ -30,8 +33,31 @@ pub(crate) struct World {
 /// Something that came out of the gateway.
 enum Event {
     Frame { to: String, octets: Vec<u8> },
+    Broadcast { radius: u8, octets: Vec<u8> },
     Command { conn: ConnId, command: BrokerCommand },
+    Connect { conn: ConnId, spec: ConnectSpec },
     Notice(String),
+}
+
+/// A world whose mode is part of its type, so that one dialogue is compiled for both.
+pub(crate) struct WorldOver<M> {
+    world: World,
+    mode: PhantomData<M>,
+}
+
+pub(crate) struct Aggregating;
+pub(crate) struct Transparent;
+
+pub(crate) trait IsMode {
+    const MODE: Mode;
+}
+
+impl IsMode for Aggregating {
+    const MODE: Mode = Mode::Aggregating;
+}
+
+impl IsMode for Transparent {
+    const MODE: Mode = Mode::Transparent;
 }
 
 /// What one client says and hears.
@@ -40,9 +66,9 @@ pub(crate) struct Client<'w> {
     name: String,
 }
 
-impl World {
+impl<M: IsMode> WorldOver<M> {
     /// The link that all clients are on.
-    pub(crate) const LINK: LinkId = LinkId(1);
+    pub(crate) const LINK: LinkId = World::LINK;
 
     /// A gateway whose broker is there.
     pub(crate) fn with_broker() -> Self {
@@ -56,23 +82,61 @@ impl World {
         world
     }
 
+    /// A gateway with one link other than the default, whose broker is there.
+    pub(crate) fn with_link(change: impl FnOnce(&mut LinkSettings)) -> Self {
+        let mut link = LinkSettings::default();
+        change(&mut link);
+        Self::with_settings(|settings| settings.links = BTreeMap::from([(World::LINK, link)]))
+    }
+
     /// A gateway that has never heard of its broker.
     pub(crate) fn without_broker(change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings::default();
+        Self { world: World::without_broker(M::MODE, change), mode: PhantomData }
+    }
+
+    /// A gateway whose broker speaks MQTT 3.1.1: no message says which subscription brought it.
+    pub(crate) fn with_an_old_broker() -> Self {
+        let mut world = Self::without_broker(|_| {});
+        world.broker.offer.subscription_ids = false;
+        world.broker().comes_up();
+        world
+    }
+}
+
+impl<M> Deref for WorldOver<M> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl<M> DerefMut for WorldOver<M> {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+impl World {
+    pub(crate) const LINK: LinkId = LinkId(1);
+
+    fn without_broker(mode: Mode, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings { mode, ..Settings::default() };
         change(&mut settings);
         Self {
+            mode,
             gateway: Gateway::new(settings),
             now: Instant::from_origin(Duration::from_secs(1_000)),
             out: Outputs::default(),
             pending: VecDeque::new(),
             frames_sent: 0,
-            broker: BrokerMemory::new(BrokerOffer {
-                max_qos: Qos::ExactlyOnce,
-                retain: true,
-                subscription_ids: true,
-                max_packet: None,
-            }),
+            broker: BrokerMemory::new(mode),
         }
+    }
+
+    /// Whether all clients share one MQTT connection.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.mode == Mode::Aggregating
     }
 
     /// One client, by a name of the test's choice: the same name is the same address.
@@ -113,6 +177,19 @@ impl World {
         assert!(self.pending.is_empty(), "nobody asked for:\n{}", self.transcript());
     }
 
+    /// Everyone on the link receives exactly this frame next, this many hops away.
+    #[track_caller]
+    pub(crate) fn everyone_hears(&mut self, radius: u8, frame: &str) {
+        let wanted = frames::parse(frame);
+        let position = self.pending.iter().position(|event| matches!(event, Event::Broadcast { .. }));
+        match position.and_then(|at| self.pending.remove(at)) {
+            Some(Event::Broadcast { radius: within, octets }) => {
+                assert_eq!((within, frames::explain(&octets)), (radius, frames::explain(&wanted)));
+            }
+            _ => panic!("nobody hears {}\n{}", frames::explain(&wanted), self.transcript()),
+        }
+    }
+
     /// Counts the frames that one client has received, and takes them.
     pub(crate) fn frames_to(&mut self, name: &str) -> usize {
         let before = self.pending.len();
@@ -145,12 +222,42 @@ impl World {
         let position = self.pending.iter().position(|event| matches!(event, Event::Command { .. }))?;
         match self.pending.remove(position)? {
             Event::Command { conn, command } => Some((conn, command)),
-            Event::Frame { .. } | Event::Notice(_) => None,
+            _ => None,
         }
     }
 
+    /// Takes the oldest CONNECT to the broker that a test has to answer.
+    pub(crate) fn next_connect(&mut self) -> Option<(ConnId, ConnectSpec)> {
+        let position = self.pending.iter().position(|event| matches!(event, Event::Connect { .. }))?;
+        match self.pending.remove(position)? {
+            Event::Connect { conn, spec } => Some((conn, spec)),
+            _ => None,
+        }
+    }
+
+    /// Lets the gateway hear what the broker has to say.
+    #[track_caller]
+    pub(crate) fn broker_acts(&mut self) {
+        self.quiet();
+        self.hear_the_broker();
+    }
+
+    #[track_caller]
+    fn hear_the_broker(&mut self) {
+        while let Some((conn, event)) = self.broker.next_event() {
+            self.take(Input::Broker { conn, event });
+        }
+    }
+
+    /// Gives the gateway one input, and then what the broker says to it of its own accord.
     #[track_caller]
     fn handle(&mut self, input: Input<'_>) {
+        self.take(input);
+        self.hear_the_broker();
+    }
+
+    #[track_caller]
+    fn take(&mut self, input: Input<'_>) {
         self.gateway.handle(self.now, input, &mut self.out);
         let (outputs, frames) = self.out.drain();
         for output in outputs {
@@ -161,8 +268,18 @@ impl World {
                     self.frames_sent += 1;
                     Event::Frame { to: words::peer(to), octets }
                 }
-                Output::Broadcast { .. } => panic!("nothing is broadcast yet"),
-                Output::Broker { conn, command } => Event::Command { conn, command },
+                Output::Broadcast { link, radius, frame } => {
+                    let octets = frames.octets(&frame).to_vec();
+                    frames::check(&octets);
+                    assert_eq!(link, Self::LINK);
+                    self.frames_sent += 1;
+                    Event::Broadcast { radius, octets }
+                }
+                Output::Broker { conn, command } if self.broker.commanded(conn, &command) => {
+                    Event::Command { conn, command }
+                }
+                Output::Connect { conn, spec } if self.broker.connecting(conn, &spec) => Event::Connect { conn, spec },
+                Output::Broker { .. } | Output::Connect { .. } => continue,
                 Output::Notice(notice) => Event::Notice(words::notice(&notice)),
             };
             self.pending.push_back(event);
@@ -178,7 +295,11 @@ impl World {
     pub(crate) fn transcript(&self) -> String {
         let lines = self.pending.iter().map(|event| match event {
             Event::Frame { to, octets } => format!("  {to} hears {}", frames::explain(octets)),
+            Event::Broadcast { radius, octets } => {
+                format!("  everyone hears, radius {radius}: {}", frames::explain(octets))
+            }
             Event::Command { command, .. } => format!("  the broker gets {}", words::command(command)),
+            Event::Connect { spec, .. } => format!("  the broker gets {}", words::connect(spec)),
             Event::Notice(words) => format!("  notice: {words}"),
         });
         let lines: Vec<String> = lines.collect();
@@ -216,8 +337,21 @@ impl Client<'_> {
     /// The client sends these octets.
     #[track_caller]
     pub(crate) fn sends(&mut self, octets: &[u8]) -> &mut Self {
+        self.casts(Cast::Unicast, octets)
+    }
+
+    /// The client sends a message, in hex, to everyone: a multicast group or a radio broadcast.
+    #[track_caller]
+    pub(crate) fn says_to_all(&mut self, message: &str) -> &mut Self {
+        let octets = frames::parse(message);
+        frames::decode(&octets).unwrap();
+        self.casts(Cast::Group, &octets)
+    }
+
+    #[track_caller]
+    fn casts(&mut self, cast: Cast, bytes: &[u8]) -> &mut Self {
         let address = LinkAddress::new(self.name.as_bytes()).unwrap();
-        self.world.input(Input::Frame { from: Peer { link: World::LINK, address }, bytes: octets });
+        self.world.input(Input::Frame { from: Peer { link: World::LINK, address }, cast, bytes });
         self
     }
 
@@ -254,6 +388,20 @@ impl Client<'_> {
         self.world.notes(&format!("connected {client_id}, persistent"));
     }
 
+    /// CONNECT with a will at QoS 1 and a keep-alive of 60 s, asked for and accepted.
+    #[track_caller]
+    pub(crate) fn connects_with_will(&mut self, client_id: &str, session: Session, topic: &str, payload: &str) {
+        let flags = match session {
+            Session::Clean => 0x0C,
+            Session::Persistent => 0x08,
+        };
+        self.sends(&frames::connect(client_id, flags, 60)).hears("0206");
+        self.sends(&frames::frame(0x07, &[&[0x20], topic.as_bytes()])).hears("0208");
+        self.sends(&frames::frame(0x09, &[payload.as_bytes()])).hears("030500");
+        let persistent = if session == Session::Persistent { ", persistent" } else { "" };
+        self.world.notes(&format!("connected {client_id}{persistent}"));
+    }
+
     /// REGISTER, answered with this id.
     #[track_caller]
     pub(crate) fn registers(&mut self, topic: &str, topic_id: u16) {
@@ -282,6 +430,13 @@ impl Client<'_> {
         self.says("0218").hears("0218");
         self.world.notes(&format!("disconnected {client_id}"));
     }
+}
+
+/// Whether a session outlives its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Session {
+    Clean,
+    Persistent,
 }
 
 /// Settings with these pre-defined topic ids.

@@ -2,7 +2,8 @@
 
 use super::Session;
 use super::deliver::Healing;
-use super::outbox::{InFlight, Step};
+use super::outbox::{InFlight, Pace, Step};
+use super::presence::Phase;
 use crate::core::context::Context;
 use crate::core::notice::Undeliverable;
 use crate::core::topics::Knowledge;
@@ -64,6 +65,10 @@ impl Session {
                     && !matches!(in_flight.step, Step::Register { .. }) =>
             {
                 in_flight.proceed(Step::Release, cx.now);
+                // The client has the message; what follows only lets it forget the message's id.
+                if let Some(receipt) = in_flight.parcel.receipt.take() {
+                    cx.upstream.settle(cx.out, receipt);
+                }
                 self.continue_in_flight(cx);
             }
             // An exchange that ended here and not there: the answer lets the client end it too.
@@ -90,12 +95,19 @@ impl Session {
         }
     }
 
-    /// Lets a busy client be; one that sleeps is let be anyway.
-    fn hold(&mut self, cx: &Context<'_>) {
-        if !self.phase.listens() {
-            self.outbox.pause();
-        } else if let Some(in_flight) = &mut self.outbox.in_flight {
-            in_flight.hold(cx.now, cx.settings.timers.t_wait);
+    /// Lets a busy client be; one that sleeps, or was about to, is let be anyway.
+    fn hold(&mut self, cx: &mut Context<'_>) {
+        match &self.phase {
+            Phase::Active(_) => {
+                if let Some(in_flight) = &mut self.outbox.in_flight {
+                    in_flight.wait(Pace::Held, cx.now, cx.settings.timers.t_wait);
+                }
+            }
+            Phase::Awake { .. } => {
+                self.outbox.pause();
+                self.back_to_sleep(cx);
+            }
+            Phase::Handshake(_) | Phase::Asleep(_) | Phase::Away { .. } | Phase::Over => self.outbox.pause(),
         }
     }
 }

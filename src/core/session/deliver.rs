@@ -7,6 +7,7 @@ use super::presence::Phase;
 use crate::core::Message;
 use crate::core::context::Context;
 use crate::core::notice::{LossReason, Notice, Undeliverable};
+use crate::core::queueing::Terms;
 use crate::core::topics::{Knowledge, TopicName};
 use crate::core::upstream::Receipt;
 use crate::wire::{self, MsgId, PingResp, PubRel, Publish, QosField, Register, TopicId, TopicRef};
@@ -20,6 +21,7 @@ pub(in crate::core) struct Parcel {
     /// The message id it has been sent with; a further attempt is marked DUP and has the same id.
     pub(super) sent_as: Option<MsgId>,
     pub(super) healing: Healing,
+    pub(super) terms: Terms,
 }
 
 /// A client that does not know a topic id is told the name again, once per message (MQTT-SN 1.2 §6.10).
@@ -41,14 +43,16 @@ enum Address {
 }
 
 impl Parcel {
-    pub(in crate::core) fn new(message: Message, receipt: Option<Receipt>) -> Self {
-        Self { message, receipt, sent_as: None, healing: Healing::Untried }
+    pub(in crate::core) fn new(message: Message, receipt: Option<Receipt>, terms: Terms) -> Self {
+        Self { message, receipt, sent_as: None, healing: Healing::Untried, terms }
     }
 }
 
 impl Session {
     /// Queues a message for the client, and sends it if it is the client's turn.
     pub(in crate::core) fn deliver(&mut self, cx: &mut Context<'_>, mut parcel: Parcel) {
+        let Some(topic) = self.prefix.down(&parcel.message.topic) else { return self.settle(cx, &mut parcel) };
+        parcel.message.topic = topic;
         let is_away = matches!(self.phase, Phase::Away { .. } | Phase::Over);
         if is_away && !parcel.is_acknowledged() {
             // As a broker does for a persistent session without a connection.
@@ -56,17 +60,17 @@ impl Session {
             return;
         }
         if !self.phase.listens() {
-            // It may be hours before the client takes it; the broker's window is not held for so long.
-            self.settle(cx, &mut parcel);
+            cx.upstream.shelve(cx.out, &mut parcel.receipt);
         }
         let limits = &cx.settings.limits;
         let overflow = self.outbox.push(parcel, limits.queued_messages_per_client, limits.queued_bytes_per_client);
         if overflow.is_news {
             cx.notice(Notice::QueueOverflow { client_id: self.client_id.clone() });
         }
-        for mut oldest in overflow.dropped {
-            cx.stats.queue_overflows += 1;
-            self.settle(cx, &mut oldest);
+        cx.stats.queue_overflows += overflow.dropped.len() as u64;
+        cx.stats.superseded += overflow.superseded.len() as u64;
+        for mut gone in overflow.dropped.into_iter().chain(overflow.superseded) {
+            self.settle(cx, &mut gone);
         }
         self.pump(cx);
     }
@@ -74,16 +78,29 @@ impl Session {
     /// Sends as much as may be sent now; a client that was awake and has got everything goes back to sleep.
     pub(super) fn pump(&mut self, cx: &mut Context<'_>) {
         while self.phase.listens() && self.outbox.in_flight.is_none() && !self.subscriptions.is_pending() {
-            match self.outbox.pop() {
-                Some(parcel) => self.begin_delivery(cx, parcel),
-                None => {
-                    if matches!(self.phase, Phase::Awake(_)) {
-                        self.answer(cx, PingResp);
-                        self.phase.sleep(cx.now, None);
-                    }
-                    return;
-                }
+            if self.phase.has_had_enough() {
+                return self.back_to_sleep(cx);
             }
+            match self.outbox.pop() {
+                Some(mut parcel) if parcel.terms.expires.is_some_and(|at| at <= cx.now) => {
+                    cx.stats.expired += 1;
+                    self.settle(cx, &mut parcel);
+                }
+                Some(parcel) => {
+                    self.phase.count_message();
+                    self.begin_delivery(cx, parcel);
+                }
+                None => return self.back_to_sleep(cx),
+            }
+        }
+    }
+
+    /// Ends a wake-up with exactly one PINGRESP; of a client that is not awake nothing changes.
+    pub(super) fn back_to_sleep(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.phase, Phase::Awake { .. }) {
+            self.answer(cx, PingResp);
+            self.phase.sleep(cx.now, None);
+            self.shelve_queued(cx);
         }
     }
 
@@ -115,14 +132,14 @@ impl Session {
         }
         let since = in_flight.since;
         match &self.phase {
-            Phase::Awake(_) => {
+            Phase::Awake { .. } => {
                 // Not lost: a sleeper's radio may be off again. The next PINGREQ goes on (digest §13.4).
                 self.phase.sleep(cx.now, None);
                 self.outbox.pause();
-                self.settle_queued(cx);
+                self.shelve_queued(cx);
             }
             // Real firmware acknowledges with wrong ids, or not at all, and is alive all the same.
-            Phase::Active(presence) if presence.heard > since => self.give_up(cx),
+            Phase::Active(presence) if presence.heard > since => self.rest(cx),
             Phase::Active(_) => self.lose(cx, LossReason::NoAnswer),
             Phase::Handshake(_) | Phase::Asleep(_) | Phase::Away { .. } | Phase::Over => self.outbox.pause(),
         }
@@ -147,6 +164,12 @@ impl Session {
     /// Tells the client the name of the topic in flight again, because it does not know its id.
     pub(super) fn register_again(&mut self, cx: &mut Context<'_>, topic_id: TopicId) {
         self.registry.set_knowledge(topic_id, Knowledge::Unconfirmed);
+        let Some(in_flight) = &self.outbox.in_flight else { return };
+        if !self.fits(cx, &in_flight.parcel, &Address::Unregistered(topic_id)) {
+            // The client had the id by its own REGISTER or SUBSCRIBE, whose answer needs less room.
+            cx.stats.too_large += 1;
+            return self.drop_in_flight(cx, Undeliverable::TooLarge);
+        }
         let msg_id = self.outbox.next_msg_id();
         if let Some(in_flight) = &mut self.outbox.in_flight {
             in_flight.parcel.healing = Healing::Tried;
@@ -178,10 +201,10 @@ impl Session {
         }
     }
 
-    /// Ends the broker's wait for everything that waits here: it may take hours.
-    pub(super) fn settle_queued(&mut self, cx: &mut Context<'_>) {
-        for receipt in self.outbox.take_receipts() {
-            cx.upstream.settle(cx.out, receipt);
+    /// The client will not take anything for a while.
+    pub(super) fn shelve_queued(&mut self, cx: &mut Context<'_>) {
+        for receipt in self.outbox.receipts_mut() {
+            cx.upstream.shelve(cx.out, receipt);
         }
     }
 
@@ -292,12 +315,21 @@ impl Session {
             && (!matches!(address, Address::Unregistered(_)) || register().encoded_len() <= room)
     }
 
-    /// The client is alive and does not answer this: what it cannot take must not hold up the rest.
-    fn give_up(&mut self, cx: &mut Context<'_>) {
-        if let Some(InFlight { step: Step::Register { topic_id, .. }, .. }) = self.outbox.in_flight {
-            self.registry.set_knowledge(topic_id, Knowledge::Refused);
+    /// The client is alive and does not answer this. To call it lost would cost what it publishes, and to drop the
+    /// message would break a promise, so it is tried again later. A client that never answers REGISTER cannot take
+    /// the topic at all, and must not miss the others.
+    fn rest(&mut self, cx: &mut Context<'_>) {
+        let Some(in_flight) = &mut self.outbox.in_flight else { return };
+        match in_flight.step {
+            Step::Register { topic_id, .. } if in_flight.rests > 0 => {
+                self.registry.set_knowledge(topic_id, Knowledge::Refused);
+                self.drop_in_flight(cx, Undeliverable::NoAnswer);
+            }
+            Step::Register { .. } | Step::Publish { .. } | Step::Release => {
+                in_flight.rests = in_flight.rests.saturating_add(1);
+                in_flight.wait(Pace::Resting, cx.now, cx.settings.timers.t_wait);
+            }
         }
-        self.drop_in_flight(cx, Undeliverable::NoAnswer);
     }
 
     fn end_in_flight(&mut self, cx: &mut Context<'_>) {

@@ -2,6 +2,7 @@
 
 mod acks;
 mod admit;
+mod broker;
 mod deliver;
 mod outbox;
 mod presence;
@@ -15,17 +16,19 @@ use std::time::Duration;
 use bytestring::ByteString;
 
 use super::context::Context;
+use super::mapping::Prefix;
 use super::notice::{LossReason, Notice};
 use super::route::Route;
 use super::sessions::SessionKey;
+use super::status::{ClientPhase, ClientStatus};
 use super::topics::Registry;
 use super::{Instant, Timers};
-use crate::wire::{ConnAck, Connect, Disconnect, Message, PingReq, PingResp, ReturnCode};
+use crate::wire::{ConnAck, Connect, Disconnect, Message, PingResp, ReturnCode};
 
 pub(super) use admit::{admit, admit_one_more, expects_session, return_code};
 pub(super) use deliver::Parcel;
 use outbox::Outbox;
-use presence::{Handshake, Phase, Presence, WillStep};
+use presence::{Handshake, HandshakeStep, Phase, Presence};
 use publish::Uplink;
 pub(super) use publish::{Rejection, resolve};
 use subscribe::Subscriptions;
@@ -37,12 +40,16 @@ pub(super) struct Session {
     key: SessionKey,
     client_id: ByteString,
     persistence: Persistence,
+    tenure: Tenure,
     phase: Phase,
+    prefix: Prefix,
     registry: Registry,
     subscriptions: Subscriptions,
     uplink: Uplink,
     outbox: Outbox,
     will: Option<Will>,
+    /// When a client whose own connection to the broker has broken is told so, if that has not come back by then.
+    stranded: Option<Instant>,
     /// A route that the session has left and that still leads to it in the table.
     freed: Option<Route>,
 }
@@ -54,18 +61,30 @@ pub(super) enum Persistence {
     Persistent,
 }
 
+/// Whether the client has ever been connected in this session, and why it is not now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tenure {
+    New,
+    Established,
+    /// It sleeps; a CONNECT is how it wakes up.
+    Asleep,
+}
+
 impl Session {
-    pub(super) fn new(key: SessionKey, client_id: ByteString) -> Self {
+    pub(super) fn new(key: SessionKey, client_id: ByteString, prefix: Prefix) -> Self {
         Self {
+            prefix,
             key,
             client_id,
             persistence: Persistence::Clean,
+            tenure: Tenure::New,
             phase: Phase::Over,
             registry: Registry::default(),
             subscriptions: Subscriptions::default(),
             uplink: Uplink::default(),
             outbox: Outbox::default(),
             will: None,
+            stranded: None,
             freed: None,
         }
     }
@@ -83,8 +102,34 @@ impl Session {
         matches!(self.phase, Phase::Over)
     }
 
+    pub(super) fn is_asleep_or_awake(&self) -> bool {
+        matches!(self.phase, Phase::Asleep(_) | Phase::Awake { .. })
+    }
+
     pub(super) fn is_asleep(&self) -> bool {
         matches!(self.phase, Phase::Asleep(_))
+    }
+
+    /// Returns what can be said of the session from outside, or `None` if it is over.
+    pub(super) fn status(&self) -> Option<ClientStatus<'_>> {
+        let phase = match &self.phase {
+            Phase::Handshake(_) => ClientPhase::Handshake,
+            Phase::Active(_) => ClientPhase::Active,
+            Phase::Asleep(_) => ClientPhase::Asleep,
+            Phase::Awake { .. } => ClientPhase::Awake,
+            Phase::Away { .. } => ClientPhase::Away,
+            Phase::Over => return None,
+        };
+        Some(ClientStatus {
+            client_id: &self.client_id,
+            phase,
+            peer: self.route().map(Route::peer),
+            topics: self.registry.len(),
+            subscriptions: self.subscriptions.len(),
+            publishes: self.uplink.len(),
+            queued: self.outbox.len(),
+            queued_octets: self.outbox.octets(),
+        })
     }
 
     pub(super) fn registry(&self) -> &Registry {
@@ -106,32 +151,40 @@ impl Session {
         let silence = match &self.phase {
             Phase::Active(presence) | Phase::Asleep(presence) => presence.lost_at(),
             Phase::Handshake(handshake) => Some(handshake.due),
-            // Supervised by the retries of what is being sent to it.
-            Phase::Awake(_) => None,
+            // Supervised by the retries of what is being sent to it, if that is what it waits for.
+            Phase::Awake { presence, .. } if self.outbox.in_flight.is_none() => presence.lost_at(),
+            Phase::Awake { .. } => None,
             Phase::Away { expires } => Some(*expires),
             Phase::Over => None,
         };
-        [silence, self.outbox.due()].into_iter().flatten().min()
+        [silence, self.outbox.due(), self.stranded].into_iter().flatten().min()
     }
 
     /// The client asks to connect on `route`; its CONNECT has been found good (MQTT-SN 1.2 §6.2, §6.3).
     pub(super) fn on_connect(&mut self, cx: &mut Context<'_>, route: Route, connect: &Connect<'_>) {
+        // From now on the wait for the broker is that for CONNACK.
+        self.stranded = None;
         if connect.clean_session {
             self.forget_everything(cx);
             self.will = None;
+            // Nothing is left to keep if this comes to nothing; out of sleep it is no news if it does not.
+            if self.tenure == Tenure::Established {
+                self.tenure = Tenure::New;
+            }
             self.persistence = Persistence::Clean;
         } else {
             self.persistence = Persistence::Persistent;
             self.registry.forget_confirmations();
             self.outbox.suspend();
+            self.cancel_subscribe(cx);
         }
         if !connect.will {
-            return self.establish(cx, route, connect.duration);
+            return self.reach_broker(cx, route, connect.duration);
         }
         self.phase = Phase::Handshake(Handshake {
             presence: Presence { route, heard: cx.now, silence: None },
             keep_alive: connect.duration,
-            step: WillStep::Topic,
+            step: HandshakeStep::WillTopic,
             due: cx.now,
             resends: 0,
         });
@@ -140,12 +193,13 @@ impl Session {
 
     /// Makes the client active, says so, and sends what has waited for it.
     fn establish(&mut self, cx: &mut Context<'_>, route: Route, keep_alive: u16) {
-        cx.notice(Notice::ClientConnected {
-            client_id: self.client_id.clone(),
-            peer: route.peer(),
-            keep_alive,
-            clean_session: self.persistence == Persistence::Clean,
+        let (client_id, peer) = (self.client_id.clone(), route.peer());
+        let clean_session = self.persistence == Persistence::Clean;
+        cx.notice(match self.tenure {
+            Tenure::New | Tenure::Established => Notice::ClientConnected { client_id, peer, keep_alive, clean_session },
+            Tenure::Asleep => Notice::ClientAwake { client_id, peer, clean_session },
         });
+        self.tenure = Tenure::Established;
         let silence = keep_alive_limit(keep_alive, &cx.settings.timers);
         self.phase = Phase::Active(Presence { route, heard: cx.now, silence });
         self.answer(cx, ConnAck { return_code: ReturnCode::Accepted });
@@ -169,7 +223,8 @@ impl Session {
             Message::PubAck(ack) => self.on_pub_ack(cx, *ack),
             Message::PubRec(ack) => self.on_pub_rec(cx, *ack),
             Message::PubComp(ack) => self.on_pub_comp(cx, *ack),
-            Message::PingReq(ping) => self.on_ping_req(cx, ping),
+            // One that names another client does not come here.
+            Message::PingReq(_) => self.on_ping_req(cx),
             Message::Disconnect(Disconnect { duration: None | Some(0) }) => self.on_disconnect(cx),
             Message::Disconnect(Disconnect { duration: Some(seconds) }) => self.on_sleep(cx, *seconds),
             Message::WillTopicUpd(update) => self.on_will_topic_upd(cx, update),
@@ -209,14 +264,18 @@ impl Session {
         match &self.phase {
             Phase::Active(presence) if presence.is_lost(cx.now) => self.lose(cx, LossReason::KeepAlive),
             Phase::Asleep(presence) if presence.is_lost(cx.now) => self.lose(cx, LossReason::Sleep),
+            Phase::Awake { presence, .. } if self.outbox.in_flight.is_none() && presence.is_lost(cx.now) => {
+                self.lose(cx, LossReason::Sleep);
+            }
             Phase::Away { expires } if *expires <= cx.now => {
                 cx.notice(Notice::SessionExpired { client_id: self.client_id.clone() });
                 self.end(cx);
             }
             Phase::Handshake(_) => self.on_handshake_due(cx),
-            Phase::Active(_) | Phase::Asleep(_) | Phase::Awake(_) | Phase::Away { .. } => self.on_outbox_due(cx),
+            Phase::Active(_) | Phase::Asleep(_) | Phase::Awake { .. } | Phase::Away { .. } => self.on_outbox_due(cx),
             Phase::Over => {}
         }
+        self.on_stranded(cx);
         self.pump(cx);
     }
 
@@ -231,32 +290,33 @@ impl Session {
 
     /// Another client speaks from this session's address now: this one left without a word.
     pub(super) fn detach(&mut self, cx: &mut Context<'_>) {
-        if !matches!(self.phase, Phase::Handshake(_)) {
-            self.publish_will(cx);
+        if matches!(self.phase, Phase::Handshake(_)) {
+            return self.depart(cx);
         }
+        self.publish_will(cx);
         self.depart(cx);
     }
 
     /// The client has been heard elsewhere while asleep: answers go there from now on (MQTT-SN digest §13.5).
-    pub(super) fn move_to(&mut self, route: Route) {
-        if let Some(presence) = self.phase.presence_mut() {
-            self.freed = Some(std::mem::replace(&mut presence.route, route));
-        }
+    pub(super) fn move_to(&mut self, cx: &mut Context<'_>, route: Route) {
+        let Some(presence) = self.phase.presence_mut() else { return };
+        let former = std::mem::replace(&mut presence.route, route);
+        let (from, to) = (former.peer(), presence.route.peer());
+        cx.notice(Notice::ClientMoved { client_id: self.client_id.clone(), from, to });
+        self.freed = Some(former);
     }
 
-    fn on_ping_req(&mut self, cx: &mut Context<'_>, ping: &PingReq<'_>) {
-        let names_another = !ping.client_id.is_empty() && ping.client_id != self.client_id.as_bytes();
+    fn on_ping_req(&mut self, cx: &mut Context<'_>) {
         match &self.phase {
-            Phase::Active(_) if names_another => {}
             Phase::Active(_) => self.answer(cx, PingResp),
-            Phase::Asleep(_) | Phase::Awake(_) => self.wake(cx),
+            Phase::Asleep(_) | Phase::Awake { .. } => self.wake(cx),
             Phase::Handshake(_) | Phase::Away { .. } | Phase::Over => {}
         }
     }
 
     /// Begins, or after a repeated PINGREQ goes on with, the delivery to a sleeping client (MQTT-SN 1.2 §6.14).
     pub(super) fn wake(&mut self, cx: &mut Context<'_>) {
-        self.phase.wake(cx.now);
+        self.phase.wake(cx.now, cx.settings.limits.messages_per_wake_up);
         self.resume_delivery(cx);
     }
 
@@ -270,33 +330,39 @@ impl Session {
         let silence = tolerated(Duration::from_secs(seconds.into()), &cx.settings.timers);
         self.phase.sleep(cx.now, Some(silence));
         self.outbox.pause();
-        self.settle_queued(cx);
+        self.shelve_queued(cx);
         self.answer(cx, Disconnect { duration: None });
+        self.tenure = Tenure::Asleep;
         cx.notice(Notice::ClientAsleep { client_id: self.client_id.clone(), seconds });
     }
 
     /// Leaves the route. What a persistent session is owed waits; a clean one ends.
     fn depart(&mut self, cx: &mut Context<'_>) {
-        match self.persistence {
-            Persistence::Persistent => {
+        match (self.persistence, self.tenure) {
+            (Persistence::Persistent, Tenure::Established | Tenure::Asleep) => {
+                self.tenure = Tenure::Established;
+                self.outbox.suspend();
+                self.leave_to_broker(cx);
+                self.shelve_queued(cx);
+                self.stranded = None;
                 let expires = cx.now + cx.settings.timers.session_expiry;
                 self.freed = self.phase.depart(expires);
-                self.outbox.suspend();
-                self.settle_queued(cx);
             }
-            Persistence::Clean => self.end(cx),
+            // A session that was never accepted has nothing to keep, and must not take anyone's place.
+            (Persistence::Persistent, Tenure::New) | (Persistence::Clean, _) => self.end(cx),
         }
     }
 
     /// Ends the session: nothing of it is left on the broker's side, and the table removes it.
     pub(super) fn end(&mut self, cx: &mut Context<'_>) {
         self.forget_everything(cx);
+        self.leave_to_broker(cx);
         self.freed = self.phase.end();
     }
 
     fn forget_everything(&mut self, cx: &mut Context<'_>) {
         for filter in self.subscriptions.clear() {
-            cx.upstream.unsubscribe(cx.out, self.key, &filter);
+            self.unsubscribe_upstream(cx, &filter);
         }
         for token in self.uplink.clear().chain(self.subscriptions.take_pending()) {
             cx.upstream.forget(token);

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::deliver::Parcel;
-use crate::core::Instant;
+use crate::core::topics::TopicName;
 use crate::core::upstream::Receipt;
+use crate::core::{Instant, QueuePolicy};
 use crate::wire::{MsgId, Qos, TopicId, TopicRef};
 
 /// A queue with one message in flight: constrained clients have one buffer (MQTT-SN digest §11).
@@ -33,6 +34,8 @@ pub(super) struct InFlight {
     /// When the step was sent first.
     pub(super) since: Instant,
     pub(super) pace: Pace,
+    /// How often the client was left alone because it did not answer, alive as it was.
+    pub(super) rests: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,19 +53,23 @@ pub(super) enum Pace {
     Usual,
     /// The client is busy (return code 1): wait until it says something else, or for `t_wait`.
     Held,
+    /// The client talks and does not answer this: wait for `t_wait`, and try again.
+    Resting,
 }
 
-/// What had to go because the queue was full.
+/// What had to go for a message to be queued.
 #[derive(Debug, Default)]
 pub(super) struct Overflow {
     pub(super) dropped: Vec<Parcel>,
-    /// Whether it is the first since the queue was empty.
+    /// Older messages of the same topic, of which only the latest is to wait.
+    pub(super) superseded: Vec<Parcel>,
+    /// Whether the queue has overflowed for the first time since the queue was empty.
     pub(super) is_news: bool,
 }
 
 impl InFlight {
     pub(super) fn new(parcel: Parcel, step: Step, now: Instant) -> Self {
-        Self { parcel, step, due: None, resends: 0, since: now, pace: Pace::Usual }
+        Self { parcel, step, due: None, resends: 0, since: now, pace: Pace::Usual, rests: 0 }
     }
 
     /// Goes on to another step, which starts with a full set of resends.
@@ -74,9 +81,10 @@ impl InFlight {
     }
 
     /// Lets the client be for a while.
-    pub(super) fn hold(&mut self, now: Instant, t_wait: Duration) {
-        self.pace = Pace::Held;
+    pub(super) fn wait(&mut self, pace: Pace, now: Instant, t_wait: Duration) {
+        self.pace = pace;
         self.resends = 0;
+        self.since = now;
         self.due = Some(now + t_wait);
     }
 }
@@ -87,18 +95,49 @@ impl Outbox {
         self.in_flight.as_ref()?.due
     }
 
-    /// Adds a message. Beyond `messages` or `octets` the oldest ones go.
+    /// Returns how many messages the client is owed, with the one in flight.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + usize::from(self.in_flight.is_some())
+    }
+
+    /// Returns the octets of topic and payload in the queue.
+    pub(super) fn octets(&self) -> usize {
+        self.octets
+    }
+
+    /// Adds a message. Beyond `messages` or `octets` some go, as their terms say.
     pub(super) fn push(&mut self, parcel: Parcel, messages: usize, octets: usize) -> Overflow {
+        let mut overflow = Overflow::default();
+        let policy = parcel.terms.policy;
+        if policy == QueuePolicy::LatestOnly {
+            overflow.superseded = self.take_waiting(&parcel.message.topic);
+        }
         self.octets += parcel.octets();
         self.queue.push_back(parcel);
-        let mut overflow = Overflow::default();
         while self.queue.len() > messages || self.octets > octets {
-            let Some(oldest) = self.pop() else { break };
-            overflow.dropped.push(oldest);
+            let victim = match policy {
+                QueuePolicy::DropNewest => self.queue.pop_back(),
+                QueuePolicy::DropOldest | QueuePolicy::LatestOnly => self.queue.pop_front(),
+            };
+            let Some(victim) = victim else { break };
+            self.octets -= victim.octets();
+            overflow.dropped.push(victim);
         }
         overflow.is_news = !overflow.dropped.is_empty() && !self.overflowed;
         self.overflowed |= overflow.is_news;
         overflow
+    }
+
+    /// Takes out what waits for the same topic and has not been sent yet.
+    fn take_waiting(&mut self, topic: &TopicName) -> Vec<Parcel> {
+        let is_older = |parcel: &Parcel| parcel.message.topic == *topic && parcel.sent_as.is_none();
+        if !self.queue.iter().any(is_older) {
+            return Vec::new();
+        }
+        let (older, rest): (Vec<Parcel>, Vec<Parcel>) = std::mem::take(&mut self.queue).into_iter().partition(is_older);
+        self.queue = rest.into();
+        self.octets -= older.iter().map(Parcel::octets).sum::<usize>();
+        older
     }
 
     pub(super) fn push_front(&mut self, parcel: Parcel) {
@@ -139,15 +178,24 @@ impl Outbox {
         }
     }
 
-    /// Ends the claim of everything here on the broker's window. Returns the receipts.
-    pub(super) fn take_receipts(&mut self) -> Vec<Receipt> {
+    /// Returns every message's claim on the broker's window, to be settled or left.
+    pub(super) fn receipts_mut(&mut self) -> impl Iterator<Item = &mut Option<Receipt>> {
         let in_flight = self.in_flight.as_mut().map(|in_flight| &mut in_flight.parcel);
-        self.queue.iter_mut().chain(in_flight).filter_map(|parcel| parcel.receipt.take()).collect()
+        self.queue.iter_mut().chain(in_flight).map(|parcel| &mut parcel.receipt)
+    }
+
+    /// Drops what the broker will send again. Returns the receipts of what stays: a QoS 2 message that the client may
+    /// have taken already must go on under its message id, and not come anew.
+    pub(super) fn hand_back(&mut self) -> Vec<Receipt> {
+        let begun = |parcel: &Parcel| parcel.message.qos == Qos::ExactlyOnce && parcel.sent_as.is_some();
+        self.queue.retain(|parcel| begun(parcel) || (parcel.receipt.is_none() && parcel.is_acknowledged()));
+        self.octets = self.queue.iter().map(Parcel::octets).sum();
+        self.receipts_mut().filter_map(Option::take).collect()
     }
 
     /// Forgets everything. Returns the receipts.
     pub(super) fn clear(&mut self) -> Vec<Receipt> {
-        let receipts = self.take_receipts();
+        let receipts = self.receipts_mut().filter_map(Option::take).collect();
         *self = Self { last_msg_id: self.last_msg_id, ..Self::default() };
         receipts
     }

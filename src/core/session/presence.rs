@@ -9,37 +9,41 @@ use crate::core::route::Route;
 /// A phase owns what is valid only in it.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Asked to connect with a will, which has to be told yet.
+    /// Has asked to connect and got no CONNACK yet.
     Handshake(Handshake),
     /// Connected; silence is measured against the keep-alive.
     Active(Presence),
     /// Asleep; messages wait; silence is measured against the sleep duration.
     Asleep(Presence),
-    /// Asleep, but listening until it gets PINGRESP.
-    Awake(Presence),
+    /// Asleep, but listening until it gets PINGRESP, which comes after `left` more messages at the latest.
+    Awake { presence: Presence, left: usize },
     /// Disconnected or lost, with a persistent session that is kept until `expires`.
     Away { expires: Instant },
     /// Nothing is kept; the table removes the session.
     Over,
 }
 
-/// A CONNECT whose will is being asked for (MQTT-SN 1.2 §6.2).
+/// A CONNECT that is not answered yet (MQTT-SN 1.2 §6.2).
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) presence: Presence,
     /// The Duration of the CONNECT.
     pub(super) keep_alive: u16,
-    pub(super) step: WillStep,
-    /// When the question is asked again.
+    pub(super) step: HandshakeStep,
+    /// When the client is asked again, or the broker has been waited for long enough.
     pub(super) due: Instant,
     pub(super) resends: u8,
 }
 
-/// What the client has been asked for.
+/// What a CONNECT waits for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum WillStep {
-    Topic,
-    Message(WillTarget),
+pub(super) enum HandshakeStep {
+    /// The client has to send WILLTOPIC.
+    WillTopic,
+    /// The client has to send WILLMSG.
+    WillMessage(WillTarget),
+    /// The client's own connection to the broker is being opened.
+    Broker,
 }
 
 /// A client that can be reached.
@@ -64,7 +68,7 @@ impl Presence {
 impl Phase {
     pub(super) fn presence(&self) -> Option<&Presence> {
         match self {
-            Self::Active(presence) | Self::Asleep(presence) | Self::Awake(presence) => Some(presence),
+            Self::Active(presence) | Self::Asleep(presence) | Self::Awake { presence, .. } => Some(presence),
             Self::Handshake(handshake) => Some(&handshake.presence),
             Self::Away { .. } | Self::Over => None,
         }
@@ -72,7 +76,7 @@ impl Phase {
 
     pub(super) fn presence_mut(&mut self) -> Option<&mut Presence> {
         match self {
-            Self::Active(presence) | Self::Asleep(presence) | Self::Awake(presence) => Some(presence),
+            Self::Active(presence) | Self::Asleep(presence) | Self::Awake { presence, .. } => Some(presence),
             Self::Handshake(handshake) => Some(&mut handshake.presence),
             Self::Away { .. } | Self::Over => None,
         }
@@ -87,7 +91,7 @@ impl Phase {
 
     /// Whether messages may be sent to the client now.
     pub(super) fn listens(&self) -> bool {
-        matches!(self, Self::Active(_) | Self::Awake(_))
+        matches!(self, Self::Active(_) | Self::Awake { .. })
     }
 
     /// Active, asleep or awake to asleep, with a new duration if one is given. The timer starts anew.
@@ -99,11 +103,23 @@ impl Phase {
         }
     }
 
-    /// Asleep to awake.
-    pub(super) fn wake(&mut self, now: Instant) {
+    /// Asleep to awake, for at most `left` messages; a client that is awake already goes on with what it has left.
+    pub(super) fn wake(&mut self, now: Instant, left: usize) {
+        let left = if let Self::Awake { left, .. } = self { *left } else { left };
         if let Some(mut presence) = self.take_presence() {
             presence.heard = now;
-            *self = Self::Awake(presence);
+            *self = Self::Awake { presence, left };
+        }
+    }
+
+    /// Whether a sleeping client has got as many messages as it may in one wake-up.
+    pub(super) fn has_had_enough(&self) -> bool {
+        matches!(self, Self::Awake { left: 0, .. })
+    }
+
+    pub(super) fn count_message(&mut self) {
+        if let Self::Awake { left, .. } = self {
+            *left = left.saturating_sub(1);
         }
     }
 
@@ -124,7 +140,7 @@ impl Phase {
     /// Takes the presence out and leaves `Over`; a phase without one stays as it is.
     fn take_presence(&mut self) -> Option<Presence> {
         match std::mem::replace(self, Self::Over) {
-            Self::Active(presence) | Self::Asleep(presence) | Self::Awake(presence) => Some(presence),
+            Self::Active(presence) | Self::Asleep(presence) | Self::Awake { presence, .. } => Some(presence),
             Self::Handshake(handshake) => Some(handshake.presence),
             other @ (Self::Away { .. } | Self::Over) => {
                 *self = other;

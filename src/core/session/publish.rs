@@ -10,7 +10,7 @@ use super::Session;
 use crate::core::context::Context;
 use crate::core::notice::{Notice, Refused};
 use crate::core::predefined::Predefined;
-use crate::core::topics::{Registry, TopicName};
+use crate::core::topics::{Registry, TopicError, TopicName};
 use crate::core::upstream::PublishRefusal;
 use crate::core::{BrokerReason, Message, PublishOutcome, Token};
 use crate::wire::{MsgId, PubAck, PubComp, PubRec, PubRel, Publish, Qos, ReturnCode, TopicId, TopicRef};
@@ -90,6 +90,7 @@ impl Session {
             }
             PublishOutcome::Busy => {
                 cx.stats.publish_refused += 1;
+                cx.notice(Notice::Refused { client_id: self.client_id.clone(), what: Refused::BrokerBusy });
                 self.answer_publish(cx, topic_id, print.msg_id, ReturnCode::Congestion);
             }
             // Nobody knows whether the broker has it. The client hears nothing and sends it again.
@@ -97,17 +98,22 @@ impl Session {
         }
     }
 
-    /// PUBREL is answered whatever its id: the PUBCOMP before may have been lost (MQTT-SN digest §9).
+    /// PUBREL is answered even if its id is unknown: the PUBCOMP before may have been lost (MQTT-SN digest §9). Only
+    /// for a message that the broker does not have yet it comes too early, and the client has to send it again.
     pub(super) fn on_pub_rel(&mut self, cx: &mut Context<'_>, pub_rel: PubRel) {
+        if self.uplink.open.iter().any(|exchange| exchange.is_begun(pub_rel.msg_id)) {
+            return;
+        }
         self.uplink.open.retain(|exchange| !exchange.is_received(pub_rel.msg_id));
         self.answer(cx, PubComp { msg_id: pub_rel.msg_id });
     }
 
     fn publish_at_most_once(&self, cx: &mut Context<'_>, publish: &Publish<'_>) -> Result<(), Rejection> {
         let topic = resolve(publish.topic, &self.registry, cx.predefined)?;
+        let topic = self.prefix.up(&topic)?;
         let payload = Bytes::copy_from_slice(publish.data);
         let message = Message { topic, payload, qos: Qos::AtMostOnce, retain: publish.retain };
-        cx.upstream.publish_at_most_once(cx.out, message)?;
+        cx.upstream.publish_at_most_once(cx.out, self.key, message)?;
         cx.stats.published += 1;
         Ok(())
     }
@@ -139,9 +145,8 @@ impl Session {
             return Err(Rejection::congestion(Refused::TooManyPublishes));
         }
         let payload = Bytes::copy_from_slice(publish.data);
-        let message = Message { topic, payload, qos, retain: publish.retain };
-        let limit = cx.settings.limits.publishes_in_flight;
-        let token = cx.upstream.publish(cx.out, self.key, message, limit)?;
+        let message = Message { topic: self.prefix.up(&topic)?, payload, qos, retain: publish.retain };
+        let token = cx.upstream.publish(cx.out, &cx.settings.limits, self.key, message)?;
         self.uplink.open.push(Exchange::AtBroker { token, qos, topic_id: publish.topic.octets(), print });
         Ok(())
     }
@@ -162,10 +167,22 @@ enum Repetition {
 }
 
 impl Uplink {
+    /// Returns how many exchanges are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     /// Forgets all exchanges. Returns the tokens whose answers nobody waits for any more.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = Token> + use<> {
         self.acknowledged.clear();
         std::mem::take(&mut self.open).into_iter().filter_map(|exchange| exchange.token())
+    }
+
+    /// Forgets what the broker has not answered: nobody will, and the client sends it again. Returns the tokens.
+    pub(super) fn abandon(&mut self) -> Vec<Token> {
+        let tokens = self.open.iter().filter_map(Exchange::token).collect();
+        self.open.retain(|exchange| exchange.token().is_none());
+        tokens
     }
 
     /// Tells whether the client has sent this message before.
@@ -219,6 +236,10 @@ impl Exchange {
         }
     }
 
+    fn is_begun(&self, id: MsgId) -> bool {
+        matches!(self, Self::AtBroker { qos: Qos::ExactlyOnce, print, .. } if print.msg_id == id)
+    }
+
     fn is_received(&self, id: MsgId) -> bool {
         matches!(self, Self::Received { msg_id } if *msg_id == id)
     }
@@ -251,12 +272,19 @@ impl Rejection {
     }
 }
 
+impl From<TopicError> for Rejection {
+    fn from(error: TopicError) -> Self {
+        Self::not_supported(Refused::PrefixedTopic { error })
+    }
+}
+
 impl From<PublishRefusal> for Rejection {
     fn from(refusal: PublishRefusal) -> Self {
         match refusal {
             PublishRefusal::Down => Self::congestion(Refused::BrokerDown),
             PublishRefusal::Full => Self::congestion(Refused::TooManyPublishes),
             PublishRefusal::TooLarge => Self::not_supported(Refused::TooLargeForBroker),
+            PublishRefusal::BrokersOwn => Self::not_supported(Refused::BrokersOwnTopic),
         }
     }
 }

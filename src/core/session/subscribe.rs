@@ -14,11 +14,17 @@ use crate::wire::{FilterRef, MsgId, Qos, ReturnCode, SubAck, Subscribe, TopicId,
 pub(super) struct Subscriptions {
     granted: Vec<Subscription>,
     pending: Option<Pending>,
+    /// What the broker had forgotten on the client's own connection, and is asked for again.
+    renewals: Vec<(Token, TopicFilter)>,
+    /// Renewals that were not answered: they are due on the next connection.
+    lapsed: Vec<TopicFilter>,
 }
 
 #[derive(Debug)]
 struct Subscription {
     filter: TopicFilter,
+    /// As the client asked for it.
+    qos: Qos,
     naming: Naming,
 }
 
@@ -56,7 +62,9 @@ impl Session {
 
     /// Takes the broker's answer to the client's SUBSCRIBE.
     pub(in crate::core) fn on_subscribed(&mut self, cx: &mut Context<'_>, token: Token, outcome: SubscribeOutcome) {
-        let Some(pending) = self.subscriptions.pending.take_if(|pending| pending.token == token) else { return };
+        let Some(pending) = self.subscriptions.pending.take_if(|pending| pending.token == token) else {
+            return self.on_renewed(cx, token, outcome);
+        };
         let Pending { msg_id, topic_id, subscription, .. } = pending;
         let naming = subscription.naming;
         let result = match outcome {
@@ -65,13 +73,13 @@ impl Session {
                 Ok(qos)
             }
             SubscribeOutcome::Refused(reason) => {
-                self.subscriptions.remove(&subscription.filter);
                 let what = Refused::SubscribeByBroker { reason };
                 cx.notice(Notice::Refused { client_id: self.client_id.clone(), what });
                 Err(reason.return_code())
             }
             SubscribeOutcome::Lost => {
-                self.subscriptions.remove(&subscription.filter);
+                let what = Refused::SubscribeLost;
+                cx.notice(Notice::Refused { client_id: self.client_id.clone(), what });
                 Err(ReturnCode::Congestion)
             }
         };
@@ -83,17 +91,82 @@ impl Session {
     pub(super) fn on_unsubscribe(&mut self, cx: &mut Context<'_>, unsubscribe: &Unsubscribe<'_>) {
         // UNSUBACK has no return code, so it also answers what was never subscribed (MQTT-SN digest §10).
         if let Ok((filter, _)) = resolve(unsubscribe.topic, cx.predefined) {
+            self.withdraw_subscribe(cx, &filter);
             self.subscriptions.remove(&filter);
-            cx.upstream.unsubscribe(cx.out, self.key, &filter);
+            self.unsubscribe_upstream(cx, &filter);
         }
         self.answer(cx, UnsubAck { msg_id: unsubscribe.msg_id });
+    }
+
+    /// Gives up a SUBSCRIBE that the broker has not answered: the client has begun anew and no longer waits.
+    pub(super) fn cancel_subscribe(&mut self, cx: &mut Context<'_>) {
+        let Some(Pending { token, subscription, .. }) = self.subscriptions.pending.take() else { return };
+        cx.upstream.forget(token);
+        if !self.subscriptions.contains(&subscription.filter) {
+            self.unsubscribe_upstream(cx, &subscription.filter);
+        }
+    }
+
+    /// Ends the wait for the broker's answer to a SUBSCRIBE that the client takes back before it has come.
+    fn withdraw_subscribe(&mut self, cx: &mut Context<'_>, filter: &TopicFilter) {
+        let Some(pending) = self.subscriptions.pending.take_if(|pending| pending.subscription.filter == *filter) else {
+            return;
+        };
+        cx.upstream.forget(pending.token);
+        let topic_id = pending.subscription.naming.refused_id();
+        self.answer_subscribe(cx, pending.msg_id, topic_id, Err(ReturnCode::Congestion));
     }
 
     /// Ends the subscription to exactly this topic, if there is one: the client has refused it by REGACK.
     pub(super) fn drop_subscription_to(&mut self, cx: &mut Context<'_>, name: &TopicName) {
         let filter = TopicFilter::from(name.clone());
         if self.subscriptions.remove(&filter) {
+            self.unsubscribe_upstream(cx, &filter);
+        }
+    }
+
+    pub(super) fn unsubscribe_upstream(&self, cx: &mut Context<'_>, filter: &TopicFilter) {
+        if let Ok(filter) = self.prefix.up_filter(filter) {
             cx.upstream.unsubscribe(cx.out, self.key, &filter);
+        }
+    }
+
+    /// Asks again for what the broker has forgotten since it was granted on the client's own connection.
+    pub(super) fn renew_subscriptions(&mut self, cx: &mut Context<'_>, session_present: bool) {
+        if !session_present {
+            self.break_off_renewals(cx);
+            let granted = self.subscriptions.granted.iter();
+            self.subscriptions.lapsed = granted.map(|subscription| subscription.filter.clone()).collect();
+        }
+        for filter in std::mem::take(&mut self.subscriptions.lapsed) {
+            let mut granted = self.subscriptions.granted.iter();
+            let Some(Subscription { qos, .. }) = granted.find(|subscription| subscription.filter == filter) else {
+                continue;
+            };
+            let Ok(upstream_filter) = self.prefix.up_filter(&filter) else { continue };
+            match cx.upstream.subscribe(cx.out, cx.now, self.key, &upstream_filter, *qos) {
+                Some(token) => self.subscriptions.renewals.push((token, filter)),
+                None => self.subscriptions.lapsed.push(filter),
+            }
+        }
+    }
+
+    /// Nobody will answer the renewals that are under way: their connection ends.
+    pub(super) fn break_off_renewals(&mut self, cx: &mut Context<'_>) {
+        for (token, filter) in std::mem::take(&mut self.subscriptions.renewals) {
+            cx.upstream.forget(token);
+            self.subscriptions.lapsed.push(filter);
+        }
+    }
+
+    fn on_renewed(&mut self, cx: &mut Context<'_>, token: Token, outcome: SubscribeOutcome) {
+        let renewals = &mut self.subscriptions.renewals;
+        let Some(position) = renewals.iter().position(|(renewal, _)| *renewal == token) else { return };
+        let (_, filter) = renewals.swap_remove(position);
+        match outcome {
+            SubscribeOutcome::Granted(_) => {}
+            SubscribeOutcome::Refused(reason) => cx.notice(Notice::SubscriptionLost { filter, reason }),
+            SubscribeOutcome::Lost => self.subscriptions.lapsed.push(filter),
         }
     }
 
@@ -106,14 +179,14 @@ impl Session {
             return Err(not_supported(Refused::SubscribeWithoutMsgId));
         }
         let (filter, naming) = resolve(subscribe.topic, cx.predefined)?;
-        if filter.shared_group().is_some() {
+        if filter.shared_group().is_some() && !cx.upstream.allows_shared_subscriptions() {
             return Err(not_supported(Refused::SharedSubscription));
         }
         // One SUBSCRIBE is open at a time (MQTT-SN 1.2 §6.9).
         if self.subscriptions.pending.is_some() {
             return Err(congestion(Refused::SubscribeWhileSubscribing));
         }
-        if !cx.upstream.is_up() {
+        if !cx.upstream.is_up(self.key) {
             return Err(congestion(Refused::BrokerDown));
         }
         let limit = cx.settings.limits.subscriptions_per_client;
@@ -131,8 +204,10 @@ impl Session {
                 None => TopicId::NONE,
             },
         };
-        let token = cx.upstream.subscribe(cx.out, cx.now, self.key, &filter, qos);
-        let subscription = Subscription { filter, naming };
+        let upstream_filter = self.prefix.up_filter(&filter)?;
+        let token = cx.upstream.subscribe(cx.out, cx.now, self.key, &upstream_filter, qos);
+        let token = token.ok_or_else(|| congestion(Refused::BrokerDown))?;
+        let subscription = Subscription { filter, qos, naming };
         self.subscriptions.pending = Some(Pending { token, msg_id: subscribe.msg_id, topic_id, subscription });
         Ok(())
     }
@@ -180,6 +255,12 @@ impl Subscriptions {
         self.pending.is_some()
     }
 
+    /// Returns how many there are, with the one that waits for the broker.
+    pub(super) fn len(&self) -> usize {
+        let is_new = |pending: &Pending| !self.contains(&pending.subscription.filter);
+        self.granted.len() + usize::from(self.pending.as_ref().is_some_and(is_new))
+    }
+
     /// Returns how the client named this topic when it subscribed to it, unless by its full name.
     pub(super) fn named_as(&self, topic: &TopicName) -> Option<TopicRef> {
         let is_it = |subscription: &&Subscription| subscription.filter.as_str() == topic.as_str();
@@ -196,9 +277,11 @@ impl Subscriptions {
         self.granted.drain(..).map(|subscription| subscription.filter).chain(pending).collect()
     }
 
-    /// Forgets the SUBSCRIBE that waits for the broker and returns its token.
-    pub(super) fn take_pending(&mut self) -> Option<Token> {
-        self.pending.take().map(|pending| pending.token)
+    /// Forgets what waits for the broker and returns the tokens.
+    pub(super) fn take_pending(&mut self) -> impl Iterator<Item = Token> + use<> {
+        self.lapsed.clear();
+        let renewals = std::mem::take(&mut self.renewals).into_iter().map(|(token, _)| token);
+        self.pending.take().map(|pending| pending.token).into_iter().chain(renewals)
     }
 
     fn is_repeated(&self, msg_id: MsgId) -> bool {

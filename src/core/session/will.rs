@@ -6,13 +6,14 @@
 use bytes::Bytes;
 
 use super::Session;
-use super::presence::{Handshake, Phase, WillStep};
+use super::presence::{Handshake, HandshakeStep, Phase};
 use crate::core::Message;
 use crate::core::context::Context;
-use crate::core::notice::{ConnectRefusal, Notice};
+use crate::core::notice::{ConnectRefusal, Notice, Refused};
 use crate::core::topics::{TopicError, TopicName};
+use crate::core::upstream::WillFate;
 use crate::wire::{
-    ConnAck, Disconnect, Qos, ReturnCode, WillMsg, WillMsgReq, WillMsgResp, WillMsgUpd, WillTopic, WillTopicFields,
+    Disconnect, Qos, ReturnCode, WillMsg, WillMsgReq, WillMsgResp, WillMsgUpd, WillTopic, WillTopicFields,
     WillTopicReq, WillTopicResp, WillTopicUpd,
 };
 
@@ -44,8 +45,9 @@ impl Session {
         let Phase::Handshake(handshake) = &mut self.phase else { return };
         handshake.due = due;
         match handshake.step {
-            WillStep::Topic => self.answer(cx, WillTopicReq),
-            WillStep::Message(_) => self.answer(cx, WillMsgReq),
+            HandshakeStep::WillTopic => self.answer(cx, WillTopicReq),
+            HandshakeStep::WillMessage(_) => self.answer(cx, WillMsgReq),
+            HandshakeStep::Broker => {}
         }
     }
 
@@ -55,6 +57,9 @@ impl Session {
         let Phase::Handshake(handshake) = &mut self.phase else { return };
         if handshake.due > cx.now {
             return;
+        }
+        if handshake.step == HandshakeStep::Broker {
+            return self.refuse_connect(cx, ConnectRefusal::BrokerSilent);
         }
         if handshake.resends < n_retry {
             handshake.resends += 1;
@@ -74,7 +79,7 @@ impl Session {
 
     pub(super) fn on_will_topic(&mut self, cx: &mut Context<'_>, message: &WillTopic<'_>) {
         let Phase::Handshake(handshake) = &mut self.phase else { return };
-        if handshake.step != WillStep::Topic {
+        if handshake.step != HandshakeStep::WillTopic {
             return;
         }
         match message.will.map(WillTarget::parse) {
@@ -84,7 +89,7 @@ impl Session {
                 self.finish_handshake(cx);
             }
             Some(Ok(target)) => {
-                handshake.step = WillStep::Message(target);
+                handshake.step = HandshakeStep::WillMessage(target);
                 handshake.resends = 0;
                 self.prompt_for_will(cx);
             }
@@ -93,16 +98,13 @@ impl Session {
                     WillTopicError::Qos => ConnectRefusal::WillQos,
                     WillTopicError::Topic(error) => ConnectRefusal::WillTopic { error },
                 };
-                let peer = handshake.presence.route.peer();
-                cx.notice(Notice::ConnectRefused { client_id: self.client_id.as_bytes().to_vec(), peer, why });
-                self.answer(cx, ConnAck { return_code: ReturnCode::NotSupported });
-                self.depart(cx);
+                self.refuse_connect(cx, why);
             }
         }
     }
 
     pub(super) fn on_will_msg(&mut self, cx: &mut Context<'_>, message: &WillMsg<'_>) {
-        let Phase::Handshake(Handshake { step: WillStep::Message(target), .. }) = &self.phase else { return };
+        let Phase::Handshake(Handshake { step: HandshakeStep::WillMessage(target), .. }) = &self.phase else { return };
         self.will = Some(Will { topic: target.clone(), payload: Bytes::copy_from_slice(message.message) });
         self.finish_handshake(cx);
     }
@@ -118,7 +120,14 @@ impl Session {
                 self.will = Some(Will { topic, payload });
                 ReturnCode::Accepted
             }
-            Some(Err(_)) => ReturnCode::NotSupported,
+            Some(Err(error)) => {
+                let what = match error {
+                    WillTopicError::Qos => Refused::WillQos,
+                    WillTopicError::Topic(error) => Refused::WillTopic { error },
+                };
+                cx.notice(Notice::Refused { client_id: self.client_id.clone(), what });
+                ReturnCode::NotSupported
+            }
         };
         self.answer(cx, WillTopicResp { return_code });
     }
@@ -129,30 +138,40 @@ impl Session {
                 will.payload = Bytes::copy_from_slice(message.message);
                 ReturnCode::Accepted
             }
-            // A message without a topic could never be published (MQTT-SN digest §7.3).
-            None => ReturnCode::NotSupported,
+            // MQTT-SN digest §7.3.
+            None => {
+                let what = Refused::WillMessageWithoutTopic;
+                cx.notice(Notice::Refused { client_id: self.client_id.clone(), what });
+                ReturnCode::NotSupported
+            }
         };
         self.answer(cx, WillMsgResp { return_code });
     }
 
     /// The client is lost: its will goes to the broker, or waits for it.
     pub(super) fn publish_will(&self, cx: &mut Context<'_>) {
-        let Some(Will { topic, payload }) = self.will.clone() else { return };
-        let WillTarget { name, qos, retain } = topic;
-        let message = Message { topic: name.clone(), payload, qos, retain };
-        let limit = cx.settings.limits.wills_waiting;
+        let Some(message) = self.will_message() else { return };
+        let name = message.topic.clone();
         let client_id = self.client_id.clone();
-        if cx.upstream.publish_will(cx.out, message, limit) {
-            cx.notice(Notice::WillPublished { client_id, topic: name });
-        } else {
-            cx.stats.wills_dropped += 1;
-            cx.notice(Notice::WillDropped { client_id, topic: name });
+        match cx.upstream.publish_will(cx.out, &cx.settings.limits, self.key, message) {
+            WillFate::Published => cx.notice(Notice::WillPublished { client_id, topic: name }),
+            WillFate::LeftToBroker => {}
+            WillFate::Dropped => {
+                cx.stats.wills_dropped += 1;
+                cx.notice(Notice::WillDropped { client_id, topic: name });
+            }
         }
+    }
+
+    /// Returns the will as MQTT has it.
+    pub(super) fn will_message(&self) -> Option<Message> {
+        let Will { topic: WillTarget { name, qos, retain }, payload } = self.will.clone()?;
+        Some(Message { topic: self.prefix.up(&name).ok()?, payload, qos, retain })
     }
 
     fn finish_handshake(&mut self, cx: &mut Context<'_>) {
         if let Phase::Handshake(handshake) = std::mem::replace(&mut self.phase, Phase::Over) {
-            self.establish(cx, handshake.presence.route, handshake.keep_alive);
+            self.reach_broker(cx, handshake.presence.route, handshake.keep_alive);
         }
     }
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// Octets of the longest name MQTT can carry.
 const MAX_OCTETS: usize = 65_535;
-/// Levels of a filter: as many as Mosquitto takes. A filter of slashes would cost a tree node for each octet.
+/// Levels of a name or filter: as many as Mosquitto takes. A filter of slashes would cost a tree node for each octet.
 const MAX_LEVELS: usize = 200;
 
 /// A full topic name without wildcards, as MQTT 4.7 allows in a PUBLISH. Cloning is cheap.
@@ -25,8 +25,10 @@ pub enum TopicError {
     TooLong,
     #[error("it is not UTF-8")]
     NotUtf8,
-    #[error("it contains the character U+0000")]
-    Nul,
+    #[error("it contains a control character (U+0000 to U+001F, U+007F to U+009F)")]
+    ControlCharacter,
+    #[error("it contains a code point that is no character (such as U+FFFE)")]
+    NonCharacter,
     #[error("it contains a wildcard (+ or #), and one topic is named here, not many")]
     Wildcard,
     #[error("it has more than 200 levels")]
@@ -109,6 +111,29 @@ impl TopicFilter {
     pub fn matched_part(&self) -> &str {
         self.shared_group().map_or(&self.0, |(_, filter)| filter)
     }
+
+    /// Returns whether the filter matches a topic: level by level, and a topic that begins with `$` is matched by no
+    /// wildcard at its beginning (MQTT 3.1.1 §4.7).
+    ///
+    /// For many filters there is [`Tree`](super::Tree).
+    pub fn matches(&self, topic: &TopicName) -> bool {
+        let filter = self.matched_part();
+        if topic.as_str().starts_with('$') && filter.starts_with(['+', '#']) {
+            return false;
+        }
+        let mut levels = topic.as_str().split('/');
+        for wanted in filter.split('/') {
+            let level = levels.next();
+            // `#` stands for the level before it as well: `a/#` matches `a`.
+            if wanted == "#" {
+                return true;
+            }
+            if level.is_none_or(|level| wanted != "+" && wanted != level) {
+                return false;
+            }
+        }
+        levels.next().is_none()
+    }
 }
 
 impl From<TopicName> for TopicFilter {
@@ -130,10 +155,23 @@ fn check_common(text: &str) -> Result<(), TopicError> {
     if text.len() > MAX_OCTETS {
         return Err(TopicError::TooLong);
     }
-    if text.contains('\0') {
-        return Err(TopicError::Nul);
+    // MQTT only forbids U+0000, and leaves it to the broker to close the connection for the others (MQTT 5 §1.5.4);
+    // Mosquitto does, for all clients of the gateway at once.
+    if text.contains(char::is_control) {
+        return Err(TopicError::ControlCharacter);
+    }
+    if text.contains(is_no_character) {
+        return Err(TopicError::NonCharacter);
+    }
+    if text.split('/').count() > MAX_LEVELS {
+        return Err(TopicError::TooDeep);
     }
     Ok(())
+}
+
+/// Code points that Unicode will never assign to a character.
+fn is_no_character(c: char) -> bool {
+    matches!(u32::from(c), 0xFDD0..=0xFDEF) || u32::from(c) & 0xFFFE == 0xFFFE
 }
 
 /// Checks MQTT 4.7.1: `+` alone in its level, `#` alone in the last one, and the form of a shared subscription.
@@ -148,9 +186,6 @@ fn check_filter_syntax(filter: &str) -> Result<(), TopicError> {
         }
         None => filter,
     };
-    if matched.split('/').count() > MAX_LEVELS {
-        return Err(TopicError::TooDeep);
-    }
     let mut levels = matched.split('/').peekable();
     while let Some(level) = levels.next() {
         if level.contains('#') && (level != "#" || levels.peek().is_some()) {
@@ -166,13 +201,21 @@ fn check_filter_syntax(filter: &str) -> Result<(), TopicError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::topics::Tree;
 
     #[test]
     fn a_name_that_a_broker_would_punish_is_refused() {
         assert_eq!(TopicName::parse(b""), Err(TopicError::Empty));
         assert_eq!(TopicName::parse(b"a/+"), Err(TopicError::Wildcard));
         assert_eq!(TopicName::parse(b"a#"), Err(TopicError::Wildcard));
-        assert_eq!(TopicName::parse(b"a\0b"), Err(TopicError::Nul));
+        for control in ["a\0b", "a\u{1}b", "a\u{7F}b", "a\u{85}b"] {
+            assert_eq!(TopicName::parse(control.as_bytes()), Err(TopicError::ControlCharacter), "{control:?}");
+        }
+        for no_character in ["a\u{FFFE}", "\u{FDD0}", "\u{1FFFF}"] {
+            assert_eq!(TopicName::parse(no_character.as_bytes()), Err(TopicError::NonCharacter), "{no_character:?}");
+        }
+        assert_eq!(TopicName::parse(&[b'/'; 200]), Err(TopicError::TooDeep));
+        assert!(TopicName::parse(&[b'/'; 199]).is_ok());
         assert_eq!(TopicName::parse(&[0xC3]), Err(TopicError::NotUtf8));
         assert_eq!(TopicName::parse(&vec![b'a'; 65_536]), Err(TopicError::TooLong));
         assert_eq!(TopicName::parse("maison/température".as_bytes()).unwrap().as_str(), "maison/température");
@@ -215,5 +258,33 @@ mod tests {
         assert_eq!(short("é"), Some([0xC3, 0xA9]));
         assert_eq!(short("a"), None);
         assert_eq!(short("éa"), None);
+    }
+
+    #[test]
+    fn a_filter_matches_level_by_level_and_as_the_tree_of_filters_does() {
+        for (filter, topic, expected) in [
+            ("a/+/c", "a/b/c", true),
+            ("a/+", "a", false),
+            ("a/+", "a/", true),
+            ("a/#", "a", true),
+            ("a/#", "a/b/c", true),
+            ("a/#", "b", false),
+            ("a", "a/b", false),
+            ("a/b", "a", false),
+            ("#", "a/b", true),
+            ("#", "$SYS/x", false),
+            ("+/x", "$SYS/x", false),
+            ("$SYS/#", "$SYS/x", true),
+            ("$share/g/a/+", "a/b", true),
+        ] {
+            let (filter, topic) =
+                (TopicFilter::parse(filter.as_bytes()).unwrap(), TopicName::parse(topic.as_bytes()).unwrap());
+            assert_eq!(filter.matches(&topic), expected, "{filter:?} {topic:?}");
+            let mut tree = Tree::default();
+            tree.insert(filter.matched_part(), ());
+            let mut found = Vec::new();
+            tree.matches(topic.as_str(), &mut found);
+            assert_eq!(!found.is_empty(), expected, "{filter:?} {topic:?}");
+        }
     }
 }

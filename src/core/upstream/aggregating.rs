@@ -1,243 +1,188 @@
 //! Aggregating mode: all clients share one MQTT connection, and the gateway does for them what a broker would.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use slab::Slab;
-
-use super::deliveries::{Deliveries, Receipt};
+use super::covers::{self, Cover, Covers};
 use super::filters::{Audience, FilterKey, Filters, Recipient};
+use super::line::Line;
+use super::tokens::{Pending, Tokens};
 use crate::core::sessions::SessionKey;
 use crate::core::topics::TopicFilter;
-use crate::core::{
-    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Message, Output, Outputs, PublishOutcome, SubscribeOutcome,
-    SubscriptionId, Token,
-};
+use crate::core::{BrokerCommand, ConnId, Instant, Message, Notice, Outputs, SubscribeOutcome, SubscriptionId};
 use crate::wire::Qos;
 
 /// Subscriptions that may be on their way at once when all are renewed; the rest follow as answers come.
 const RENEWALS_AT_ONCE: usize = 64;
-/// Octets that MQTT adds to topic and payload at most: fixed header, lengths, packet id, properties.
-const PUBLISH_OVERHEAD: usize = 16;
 
-/// Why a publish was not handed to the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::core) enum PublishRefusal {
-    /// There is no connection to the broker.
-    Down,
-    /// As many publishes as allowed wait for the broker.
-    Full,
-    /// The broker does not take packets of this size.
-    TooLarge,
-}
+/// What is asked for upstream where the broker does not name the subscriptions of a copy. Some brokers send one copy,
+/// at the QoS of whichever subscription they find first; each client gets it at its own QoS in any case.
+const WIDEST_QOS: Qos = Qos::ExactlyOnce;
 
+/// The merged subscriptions of all clients.
 #[derive(Debug, Default)]
-pub(in crate::core) struct Aggregating {
-    link: BrokerLink,
-    pending: Slab<Pending>,
-    publishes_in_flight: usize,
+pub(super) struct Aggregating {
     filters: Filters,
-    deliveries: Deliveries,
+    copies: Copies,
+    /// In use while copies are unnamed.
+    covers: Covers,
+    /// Upstream filters to give up once the wider one that takes their place has been granted.
+    replaced: BTreeMap<SubscriptionId, Vec<TopicFilter>>,
+    /// Upstream filters of former days that the broker may still have, to be given up like the replaced ones.
+    leftovers: Vec<TopicFilter>,
     /// Filters that the broker has to be asked for again.
     renewals: VecDeque<FilterKey>,
     renewals_asked: usize,
-    /// Wills of lost clients that wait for the broker to come back.
-    wills: VecDeque<Message>,
-    wills_in_flight: usize,
 }
 
-#[derive(Debug, Default)]
-enum BrokerLink {
+/// Whether the broker says which subscriptions a copy of a message is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Copies {
+    /// By subscription identifiers (MQTT 5), so overlapping filters do no harm.
     #[default]
-    Down,
-    Up(BrokerOffer),
-}
-
-/// What a token stands for. The owner is gone once its session has lost interest.
-#[derive(Debug)]
-enum Pending {
-    Publish {
-        owner: Option<SessionKey>,
-    },
-    /// Kept until the broker has it.
-    Will {
-        message: Message,
-    },
-    Subscribe {
-        id: SubscriptionId,
-        filter: TopicFilter,
-        owner: Option<SessionKey>,
-    },
-    Renewal {
-        id: SubscriptionId,
-    },
+    Named,
+    /// It does not (MQTT 3.1.1), so no two filters upstream may overlap.
+    Unnamed,
 }
 
 impl Aggregating {
-    pub(in crate::core) fn is_up(&self) -> bool {
-        matches!(self.link, BrokerLink::Up(_))
-    }
-
-    /// Hands a message to the broker; the answer comes back under the token.
-    pub(in crate::core) fn publish(
+    /// Adds a subscriber. Returns what has to be asked of the broker.
+    pub(super) fn subscribe(
         &mut self,
-        out: &mut Outputs,
-        owner: SessionKey,
-        message: Message,
-        limit: usize,
-    ) -> Result<Token, PublishRefusal> {
-        let message = self.fit(message)?;
-        if self.publishes_in_flight >= limit {
-            return Err(PublishRefusal::Full);
-        }
-        self.publishes_in_flight += 1;
-        let token = self.token(Pending::Publish { owner: Some(owner) });
-        command(out, BrokerCommand::Publish { token: Some(token), message });
-        Ok(token)
-    }
-
-    /// Hands a message to the broker at QoS 0; nobody hears what became of it.
-    pub(in crate::core) fn publish_at_most_once(
-        &self,
-        out: &mut Outputs,
-        message: Message,
-    ) -> Result<(), PublishRefusal> {
-        let message = self.fit(message)?;
-        command(out, BrokerCommand::Publish { token: None, message });
-        Ok(())
-    }
-
-    /// Publishes the will of a lost client. While the broker is away it waits, among at most `limit` others;
-    /// returns whether it was taken.
-    pub(in crate::core) fn publish_will(&mut self, out: &mut Outputs, message: Message, limit: usize) -> bool {
-        if self.wills.len() + self.wills_in_flight >= limit {
-            return false;
-        }
-        match self.fit(message.clone()) {
-            Ok(fitting) => {
-                self.wills_in_flight += 1;
-                let token = self.token(Pending::Will { message });
-                command(out, BrokerCommand::Publish { token: Some(token), message: fitting });
-                true
-            }
-            Err(PublishRefusal::Down | PublishRefusal::Full) => {
-                self.wills.push_back(message);
-                true
-            }
-            Err(PublishRefusal::TooLarge) => false,
-        }
-    }
-
-    /// Takes the broker's answer to a publish. Returns whom it concerns.
-    pub(in crate::core) fn published(&mut self, token: Token, outcome: PublishOutcome) -> Option<SessionKey> {
-        match self.answered(token)? {
-            Pending::Will { message } => {
-                self.wills_in_flight = self.wills_in_flight.saturating_sub(1);
-                // Tried again when the connection is next made: it broke, or could not keep up.
-                if matches!(outcome, PublishOutcome::Busy | PublishOutcome::Lost) {
-                    self.wills.push_back(message);
-                }
-                None
-            }
-            Pending::Publish { owner } => {
-                self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
-                owner
-            }
-            Pending::Subscribe { .. } | Pending::Renewal { .. } => None,
-        }
-    }
-
-    /// Subscribes for a session, which hears the retained messages too, even where others have the filter already.
-    pub(in crate::core) fn subscribe(
-        &mut self,
-        out: &mut Outputs,
         now: Instant,
         owner: SessionKey,
         filter: &TopicFilter,
         qos: Qos,
-    ) -> Token {
+    ) -> (SubscriptionId, TopicFilter, Qos) {
         let key = self.filters.add(filter, owner, qos);
-        let (id, filter, qos) = self.filters.asked(key, Audience::One(owner), now);
-        let token = self.token(Pending::Subscribe { id, filter: filter.clone(), owner: Some(owner) });
-        command(out, BrokerCommand::Subscribe { token, filter, qos, id });
-        token
-    }
-
-    /// Takes the broker's answer to a subscribe. Returns whom it concerns, and the QoS it may have.
-    pub(in crate::core) fn subscribed(
-        &mut self,
-        out: &mut Outputs,
-        now: Instant,
-        token: Token,
-        outcome: SubscribeOutcome,
-    ) -> Option<(SessionKey, SubscribeOutcome)> {
-        match self.answered(token)? {
-            Pending::Subscribe { id, filter, owner } => {
-                let owner = owner?;
-                // The subscription may have been ended before the broker's answer came.
-                let Some(key) = self.filters.find(&filter) else { return Some((owner, SubscribeOutcome::Lost)) };
-                let outcome = match outcome {
-                    SubscribeOutcome::Granted(qos) => match self.filters.granted(key, id, owner, qos) {
-                        Some(qos) => SubscribeOutcome::Granted(qos),
-                        None => SubscribeOutcome::Lost,
-                    },
-                    SubscribeOutcome::Refused(_) | SubscribeOutcome::Lost => {
-                        // What was asked for in vain is no subscription; the broker may hold one all the same.
-                        self.leave(out, key, owner);
-                        outcome
-                    }
-                };
-                Some((owner, outcome))
+        let id = self.filters.asked(key, Audience::One(owner), now);
+        match self.copies {
+            Copies::Named => {
+                let qos = self.filters.demand(key).map_or(qos, |(_, qos)| qos);
+                (id, filter.clone(), qos)
             }
-            Pending::Renewal { id } => {
-                self.renewals_asked = self.renewals_asked.saturating_sub(1);
-                match (outcome, self.filters.by_id(id)) {
-                    (SubscribeOutcome::Granted(_), Some(key)) => self.filters.renewed(key, id),
-                    (SubscribeOutcome::Lost, Some(key)) => self.renewals.push_back(key),
-                    (SubscribeOutcome::Refused(_), _) | (_, None) => {}
+            Copies::Unnamed => {
+                let Cover { filter, replaces, .. } = self.covers.cover(key, filter);
+                if !replaces.is_empty() {
+                    self.replaced.insert(id, replaces);
                 }
-                self.renew(out, now);
-                None
+                (id, filter, WIDEST_QOS)
             }
-            Pending::Publish { .. } | Pending::Will { .. } => None,
         }
     }
 
+    /// Takes the broker's answer for one subscriber. Returns what the subscriber is told.
+    pub(super) fn subscribed(
+        &mut self,
+        out: &mut Outputs,
+        id: SubscriptionId,
+        filter: &TopicFilter,
+        owner: Option<SessionKey>,
+        outcome: SubscribeOutcome,
+    ) -> SubscribeOutcome {
+        let answer = match (owner, self.filters.find(filter), outcome) {
+            // The subscription may have been ended before the broker's answer came.
+            (None, _, _) | (_, None, _) => SubscribeOutcome::Lost,
+            (Some(owner), Some(key), SubscribeOutcome::Granted(qos)) => {
+                let granted = self.filters.granted(key, id, owner, qos);
+                granted.map_or(SubscribeOutcome::Lost, SubscribeOutcome::Granted)
+            }
+            (Some(owner), Some(key), SubscribeOutcome::Refused(_) | SubscribeOutcome::Lost) => {
+                // What was asked for in vain is no subscription, though the broker may hold one all the same. One that
+                // was granted before stays as it was.
+                if !self.filters.keep_granted(key, owner) {
+                    self.leave(out, key, owner);
+                }
+                outcome
+            }
+        };
+        // Only now, because what was refused must not be asked for again on behalf of others.
+        self.replace(out, id, outcome);
+        answer
+    }
+
     /// Ends a session's subscription to a filter, and the broker's if it was the last.
-    pub(in crate::core) fn unsubscribe(&mut self, out: &mut Outputs, owner: SessionKey, filter: &TopicFilter) {
+    pub(super) fn unsubscribe(&mut self, out: &mut Outputs, owner: SessionKey, filter: &TopicFilter) {
         if let Some(key) = self.filters.find(filter) {
             self.leave(out, key, owner);
         }
     }
 
-    /// Lets the answer to a token go unheard: its session is gone.
-    pub(in crate::core) fn forget(&mut self, token: Token) {
-        let pending = usize::try_from(token.0).ok().and_then(|index| self.pending.get_mut(index));
-        match pending {
-            Some(Pending::Publish { owner } | Pending::Subscribe { owner, .. }) => *owner = None,
-            Some(Pending::Renewal { .. } | Pending::Will { .. }) | None => {}
+    /// The broker has forgotten all subscriptions, and tells copies apart as `copies` says from now on.
+    pub(super) fn forgotten(&mut self, copies: Copies) {
+        self.copies = copies;
+        self.covers = Covers::default();
+        self.replaced.clear();
+        self.leftovers.clear();
+        self.filters.lapse();
+        self.renewals = self.filters.keys().collect();
+        if copies == Copies::Unnamed {
+            let Self { filters, covers, renewals, .. } = self;
+            for key in &*renewals {
+                if let Some((filter, _)) = filters.demand(*key) {
+                    covers.cover(*key, filter);
+                }
+            }
+            renewals.retain(|key| covers.represents(*key));
         }
     }
 
-    /// The broker has accepted the connection.
-    pub(in crate::core) fn up(&mut self, out: &mut Outputs, now: Instant, session_present: bool, offer: BrokerOffer) {
-        self.link = BrokerLink::Up(offer);
-        if !session_present {
-            self.deliveries.forget();
-            self.filters.lapse();
-            self.renewals = self.filters.keys().collect();
-        }
-        self.renew(out, now);
-        for message in std::mem::take(&mut self.wills) {
-            self.publish_will(out, message, usize::MAX);
+    /// Takes the broker's answer to a renewal.
+    pub(super) fn renewed(&mut self, out: &mut Outputs, id: SubscriptionId, outcome: SubscribeOutcome) {
+        self.renewals_asked = self.renewals_asked.saturating_sub(1);
+        let outdated = self.replaced.remove(&id).unwrap_or_default();
+        let key = self.filters.by_id(id);
+        match outcome {
+            SubscribeOutcome::Granted(_) => {
+                unsubscribe_all(out, outdated);
+                let Some(key) = key else { return };
+                self.filters.renewed(key, id);
+                // Where one filter upstream stands for many, it has been granted to all of them.
+                for member in self.covers.members(key) {
+                    self.filters.renewed(*member, id);
+                }
+            }
+            SubscribeOutcome::Lost => {
+                self.leftovers.extend(outdated);
+                self.renewals.extend(key);
+            }
+            SubscribeOutcome::Refused(reason) => {
+                unsubscribe_all(out, outdated);
+                if let Some((filter, _)) = key.and_then(|key| self.filters.demand(key)) {
+                    out.notice(Notice::SubscriptionLost { filter: filter.clone(), reason });
+                }
+            }
         }
     }
 
-    pub(in crate::core) fn down(&mut self) {
-        self.link = BrokerLink::Down;
+    /// Asks the broker for filters it has forgotten, a few at a time.
+    pub(super) fn renew(&mut self, out: &mut Outputs, line: &Line, tokens: &mut Tokens, now: Instant) {
+        while line.is_up() && self.renewals_asked < RENEWALS_AT_ONCE {
+            let Some(key) = self.renewals.pop_front() else { return };
+            let Some((filter, qos)) = self.filters.demand(key) else { continue };
+            let filter = filter.clone();
+            let id = self.filters.asked(key, Audience::All, now);
+            let (filter, qos) = match self.copies {
+                Copies::Named => (filter, qos),
+                Copies::Unnamed => {
+                    let Cover { filter, members, .. } = self.covers.cover(key, &filter);
+                    let outdated: Vec<_> = self.leftovers.extract_if(.., |old| covers::overlap(old, &filter)).collect();
+                    if !outdated.is_empty() {
+                        self.replaced.insert(id, outdated);
+                    }
+                    for other in members.iter().filter(|member| **member != key) {
+                        self.filters.asked(*other, Audience::All, now);
+                    }
+                    (filter, WIDEST_QOS)
+                }
+            };
+            let token = tokens.issue(Pending::Renewal { id });
+            self.renewals_asked += 1;
+            out.command(line.conn(), BrokerCommand::Subscribe { token, filter, qos, id });
+        }
     }
 
     /// Finds who gets a message from the broker.
-    pub(in crate::core) fn recipients(
+    pub(super) fn recipients(
         &mut self,
         now: Instant,
         message: &Message,
@@ -252,82 +197,138 @@ impl Aggregating {
         }
     }
 
-    /// Notes a delivery that `waiting` sessions have to settle, and returns their receipts one by one.
-    pub(in crate::core) fn open(&mut self, delivery: Delivery, waiting: usize) -> impl FnMut() -> Receipt + use<> {
-        self.deliveries.open(delivery, waiting)
-    }
-
-    /// Takes one session's part in a delivery as done; the broker is told when all are.
-    pub(in crate::core) fn settle(&mut self, out: &mut Outputs, receipt: Receipt) {
-        self.deliveries.settle(receipt);
-        self.acknowledge(out);
-    }
-
-    /// Acknowledges what is complete. Returns how many more were acknowledged because over `limit` were open.
-    pub(in crate::core) fn bound_deliveries(&mut self, out: &mut Outputs, limit: usize) -> u64 {
-        self.acknowledge(out);
-        let mut early = 0;
-        while let Some(delivery) = self.deliveries.pop_excess(limit) {
-            command(out, BrokerCommand::Ack { delivery });
-            early += 1;
-        }
-        if early > 0 {
-            self.acknowledge(out);
-        }
-        early
-    }
-
-    pub(in crate::core) fn shut_down(&self, out: &mut Outputs) {
-        command(out, BrokerCommand::Disconnect);
-    }
-
-    fn acknowledge(&mut self, out: &mut Outputs) {
-        while let Some(delivery) = self.deliveries.pop_complete() {
-            command(out, BrokerCommand::Ack { delivery });
+    /// A wider filter has taken the place of others, or has been refused: then all are asked for again without it.
+    fn replace(&mut self, out: &mut Outputs, id: SubscriptionId, outcome: SubscribeOutcome) {
+        let Some(replaced) = self.replaced.remove(&id) else { return };
+        match outcome {
+            SubscribeOutcome::Granted(_) => unsubscribe_all(out, replaced),
+            SubscribeOutcome::Refused(_) | SubscribeOutcome::Lost => {
+                let others = std::mem::take(&mut self.replaced).into_values().flatten();
+                let upstream: Vec<TopicFilter> = others.chain(replaced).chain(self.covers.filters().cloned()).collect();
+                self.forgotten(self.copies);
+                // Those in whose place something else is asked for go when that has been granted.
+                let outdated = upstream.into_iter().filter(|filter| !self.covers.contains(filter));
+                let (leftovers, needless) = outdated.partition(|filter| self.covers.overlaps(filter));
+                self.leftovers = leftovers;
+                unsubscribe_all(out, needless);
+            }
         }
     }
 
     fn leave(&mut self, out: &mut Outputs, key: FilterKey, owner: SessionKey) {
-        if let Some(filter) = self.filters.remove(key, owner) {
-            command(out, BrokerCommand::Unsubscribe { filter });
+        let Some(filter) = self.filters.remove(key, owner) else { return };
+        let upstream = match self.copies {
+            Copies::Named => Some(filter),
+            Copies::Unnamed => self.covers.remove(key),
+        };
+        if let Some(filter) = upstream {
+            out.command(ConnId::OWN, BrokerCommand::Unsubscribe { filter });
         }
-    }
-
-    /// Asks the broker for filters it has forgotten, a few at a time.
-    fn renew(&mut self, out: &mut Outputs, now: Instant) {
-        while self.is_up() && self.renewals_asked < RENEWALS_AT_ONCE {
-            let Some(key) = self.renewals.pop_front() else { return };
-            if !self.filters.contains(key) {
-                continue;
-            }
-            let (id, filter, qos) = self.filters.asked(key, Audience::All, now);
-            let token = self.token(Pending::Renewal { id });
-            self.renewals_asked += 1;
-            command(out, BrokerCommand::Subscribe { token, filter, qos, id });
-        }
-    }
-
-    /// Brings a message into the form that the broker takes, or says why there is none.
-    fn fit(&self, mut message: Message) -> Result<Message, PublishRefusal> {
-        let BrokerLink::Up(offer) = &self.link else { return Err(PublishRefusal::Down) };
-        let octets = message.topic.as_str().len() + message.payload.len() + PUBLISH_OVERHEAD;
-        if offer.max_packet.is_some_and(|max| octets > max as usize) {
-            return Err(PublishRefusal::TooLarge);
-        }
-        message.qos = message.qos.min(offer.max_qos);
-        message.retain &= offer.retain;
-        Ok(message)
-    }
-
-    fn token(&mut self, pending: Pending) -> Token {
-        Token(self.pending.insert(pending) as u64)
-    }
-
-    fn answered(&mut self, token: Token) -> Option<Pending> {
-        self.pending.try_remove(usize::try_from(token.0).ok()?)
     }
 }
 
-fn command(out: &mut Outputs, command: BrokerCommand) {
-    out.queue.push(Output::Broker { conn: ConnId::OWN, command });
+fn unsubscribe_all(out: &mut Outputs, filters: Vec<TopicFilter>) {
+    for filter in filters {
+        out.command(ConnId::OWN, BrokerCommand::Unsubscribe { filter });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::topics::TopicName;
+    use crate::core::{BrokerOffer, BrokerReason, Output};
+
+    const ONE: SessionKey = SessionKey(1);
+    const TWO: SessionKey = SessionKey(2);
+    const REFUSED: SubscribeOutcome = SubscribeOutcome::Refused(BrokerReason(0x87));
+
+    /// The subscriptions of a gateway whose broker speaks MQTT 3.1.1.
+    struct Gateway {
+        shared: Aggregating,
+        line: Line,
+        tokens: Tokens,
+        out: Outputs,
+    }
+
+    impl Gateway {
+        fn new() -> Self {
+            let mut line = Line::new(ConnId::OWN);
+            let max_qos = Qos::ExactlyOnce;
+            line.up(false, BrokerOffer { max_qos, retain: true, subscription_ids: false, max_packet: None });
+            let mut shared = Aggregating::default();
+            shared.forgotten(Copies::Unnamed);
+            Self { shared, line, tokens: Tokens::default(), out: Outputs::default() }
+        }
+
+        /// Subscribes, and has the broker answer. Returns what was asked of the broker.
+        fn subscribe(&mut self, text: &str, session: SessionKey, qos: Qos, outcome: SubscribeOutcome) -> String {
+            let filter = filter(text);
+            let (id, asked, _) = self.shared.subscribe(Instant::ORIGIN, session, &filter, qos);
+            self.shared.subscribed(&mut self.out, id, &filter, Some(session), outcome);
+            asked.as_str().to_owned()
+        }
+
+        /// Asks for what has to be asked for again; the broker grants it. Returns what was said to the broker.
+        fn renew(&mut self) -> Vec<String> {
+            let mut said = Vec::new();
+            self.shared.renew(&mut self.out, &self.line, &mut self.tokens, Instant::ORIGIN);
+            while !self.out.is_empty() {
+                for output in std::mem::take(&mut self.out.queue) {
+                    let Output::Broker { command, .. } = output else { panic!("{output:?}") };
+                    if let BrokerCommand::Subscribe { filter, qos, id, .. } = command {
+                        said.push(format!("+{}", filter.as_str()));
+                        self.shared.renewed(&mut self.out, id, SubscribeOutcome::Granted(qos));
+                    } else if let BrokerCommand::Unsubscribe { filter } = command {
+                        said.push(format!("-{}", filter.as_str()));
+                    } else {
+                        panic!("{command:?}");
+                    }
+                }
+            }
+            said
+        }
+    }
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_renewed_wide_filter_renews_all_that_it_stands_for() {
+        let mut gateway = Gateway::new();
+        assert_eq!(gateway.subscribe("a/b", ONE, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce)), "a/b");
+        assert_eq!(gateway.subscribe("#", ONE, Qos::AtMostOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce)), "#");
+        gateway.out.clear();
+        gateway.shared.forgotten(Copies::Unnamed);
+        assert_eq!(gateway.renew(), ["+#"]);
+
+        let mut found = Vec::new();
+        let topic = TopicName::parse(b"a/b").unwrap();
+        let message = Message { topic, payload: "x".into(), qos: Qos::AtLeastOnce, retain: false };
+        gateway.shared.recipients(Instant::ORIGIN, &message, &[], &mut found);
+        assert_eq!(found, [Recipient { session: ONE, qos: Qos::AtLeastOnce }]);
+    }
+
+    #[test]
+    fn a_wide_filter_that_is_refused_leaves_the_others_theirs() {
+        let mut gateway = Gateway::new();
+        gateway.subscribe("a/b", ONE, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce));
+        assert_eq!(gateway.subscribe("#", TWO, Qos::AtLeastOnce, REFUSED), "#");
+        assert_eq!(gateway.renew(), ["+a/b", "-#"]);
+        assert_eq!(gateway.renew(), [""; 0]);
+    }
+
+    #[test]
+    fn upstream_filters_of_former_days_go_when_what_takes_their_place_is_granted() {
+        let mut gateway = Gateway::new();
+        gateway.subscribe("a/b", ONE, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce));
+        // Two wider ones after the other, and the first has not been answered when the second is lost.
+        let first = gateway.shared.subscribe(Instant::ORIGIN, ONE, &filter("a/+"), Qos::AtLeastOnce).0;
+        let second = gateway.shared.subscribe(Instant::ORIGIN, TWO, &filter("#"), Qos::AtLeastOnce).0;
+        gateway.shared.subscribed(&mut gateway.out, second, &filter("#"), Some(TWO), SubscribeOutcome::Lost);
+        let granted = SubscribeOutcome::Granted(Qos::AtLeastOnce);
+        gateway.shared.subscribed(&mut gateway.out, first, &filter("a/+"), Some(ONE), granted);
+        assert_eq!(gateway.renew(), ["+a/+", "-a/b", "-#"]);
+    }
 }

@@ -7,12 +7,15 @@
 
 use std::collections::VecDeque;
 
-use crate::core::Delivery;
+use crate::core::{ConnId, Delivery};
 
 /// One client's part in a delivery: to be settled exactly once, when the client has the message or never will.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an unsettled receipt holds the broker's window"]
-pub(in crate::core) struct Receipt(u64);
+pub(in crate::core) struct Receipt {
+    conn: ConnId,
+    number: u64,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
@@ -28,17 +31,24 @@ struct Open {
     waiting: usize,
 }
 
+impl Receipt {
+    /// Returns the connection that the message came on.
+    pub(super) fn conn(&self) -> ConnId {
+        self.conn
+    }
+}
+
 impl Deliveries {
     /// Notes a delivery for `waiting` clients and returns as many receipts, one after the other.
-    pub(super) fn open(&mut self, delivery: Delivery, waiting: usize) -> impl FnMut() -> Receipt + use<> {
+    pub(super) fn open(&mut self, conn: ConnId, delivery: Delivery, waiting: usize) -> impl FnMut() -> Receipt + use<> {
         let number = self.first + self.open.len() as u64;
         self.open.push_back(Open { delivery, waiting });
-        move || Receipt(number)
+        move || Receipt { conn, number }
     }
 
     /// Takes one client's part as done. Receipts from before [`Deliveries::forget`] or an early end do nothing.
     pub(super) fn settle(&mut self, receipt: Receipt) {
-        let Some(index) = receipt.0.checked_sub(self.first) else { return };
+        let Some(index) = receipt.number.checked_sub(self.first) else { return };
         if let Some(open) = usize::try_from(index).ok().and_then(|index| self.open.get_mut(index)) {
             open.waiting = open.waiting.saturating_sub(1);
         }
@@ -77,7 +87,7 @@ mod tests {
     #[test]
     fn a_delivery_is_complete_when_every_client_has_settled() {
         let mut deliveries = Deliveries::default();
-        let mut receipt = deliveries.open(Delivery(7), 2);
+        let mut receipt = deliveries.open(ConnId::OWN, Delivery(7), 2);
         let (one, other) = (receipt(), receipt());
         deliveries.settle(one);
         assert_eq!(deliveries.pop_complete(), None);
@@ -89,8 +99,8 @@ mod tests {
     #[test]
     fn acknowledgements_keep_the_order_of_the_messages() {
         let mut deliveries = Deliveries::default();
-        let first = deliveries.open(Delivery(1), 1)();
-        let second = deliveries.open(Delivery(2), 1)();
+        let first = deliveries.open(ConnId::OWN, Delivery(1), 1)();
+        let second = deliveries.open(ConnId::OWN, Delivery(2), 1)();
         deliveries.settle(second);
         assert_eq!(deliveries.pop_complete(), None);
         deliveries.settle(first);
@@ -101,8 +111,8 @@ mod tests {
     #[test]
     fn beyond_the_bound_the_oldest_goes_and_its_receipt_does_nothing() {
         let mut deliveries = Deliveries::default();
-        let slow = deliveries.open(Delivery(1), 1)();
-        let fast = deliveries.open(Delivery(2), 1)();
+        let slow = deliveries.open(ConnId::OWN, Delivery(1), 1)();
+        let fast = deliveries.open(ConnId::OWN, Delivery(2), 1)();
         assert_eq!(deliveries.pop_excess(1), Some(Delivery(1)));
         assert_eq!(deliveries.pop_excess(1), None);
         deliveries.settle(slow);
@@ -114,9 +124,9 @@ mod tests {
     #[test]
     fn receipts_from_a_lost_session_do_nothing() {
         let mut deliveries = Deliveries::default();
-        let old = deliveries.open(Delivery(1), 1)();
+        let old = deliveries.open(ConnId::OWN, Delivery(1), 1)();
         deliveries.forget();
-        let _new = deliveries.open(Delivery(1), 1)();
+        let _new = deliveries.open(ConnId::OWN, Delivery(1), 1)();
         deliveries.settle(old);
         assert_eq!(deliveries.pop_complete(), None);
     }

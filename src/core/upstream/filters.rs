@@ -26,6 +26,13 @@ const REPLAYS: usize = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FilterKey(usize);
 
+#[cfg(test)]
+impl FilterKey {
+    pub(super) fn for_test(place: usize) -> Self {
+        Self(place)
+    }
+}
+
 /// A session that gets a message, and the most it may get it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::core) struct Recipient {
@@ -66,6 +73,8 @@ struct Filter {
 struct Subscriber {
     session: SessionKey,
     qos: Qos,
+    /// What it has asked for last; the same as `qos` if the broker has answered.
+    wanted: Qos,
     standing: Standing,
 }
 
@@ -73,8 +82,9 @@ struct Subscriber {
 enum Standing {
     /// The broker has granted it.
     Active,
-    /// The broker has not answered yet, or has forgotten it. Its messages count, but never keep an active filter's
-    /// from the client.
+    /// The broker had granted it and has forgotten it since. Like a pending one until it is granted again.
+    Lapsed,
+    /// The broker has not answered yet. Its messages count, but never keep an active filter's from the client.
     Pending,
 }
 
@@ -89,6 +99,8 @@ struct Replay {
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     recipient: Recipient,
+    /// The least that the broker may have granted: while it has not answered, nobody knows what is in force.
+    assured: Qos,
     standing: Standing,
     filter: FilterKey,
 }
@@ -104,33 +116,36 @@ impl Filters {
         });
         let subscribers = &mut self.filters[key.0].subscribers;
         match subscribers.binary_search_by_key(&session, |subscriber| subscriber.session) {
-            Ok(index) => subscribers[index].qos = qos,
-            Err(index) => subscribers.insert(index, Subscriber { session, qos, standing: Standing::Pending }),
+            Ok(index) => subscribers[index].wanted = qos,
+            Err(index) => {
+                subscribers.insert(index, Subscriber { session, qos, wanted: qos, standing: Standing::Pending });
+            }
         }
         key
     }
 
-    /// Notes that a SUBSCRIBE goes out now. Returns what it must say.
-    pub(super) fn asked(
-        &mut self,
-        key: FilterKey,
-        audience: Audience,
-        now: Instant,
-    ) -> (SubscriptionId, TopicFilter, Qos) {
+    /// Notes that a SUBSCRIBE goes out now that brings this filter's retained messages. Returns its number.
+    pub(super) fn asked(&mut self, key: FilterKey, audience: Audience, now: Instant) -> SubscriptionId {
         let id = self.fresh_id();
-        let filter = &mut self.filters[key.0];
+        let Some(filter) = self.filters.get_mut(key.0) else { return id };
         while let Some(replay) = filter.take_superseded(now) {
             self.by_id.remove(&replay.id);
         }
         filter.replays.push_back(Replay { id, audience, since: now, standing: Standing::Pending });
         self.by_id.insert(id, key);
-        let qos = filter.subscribers.iter().map(|subscriber| subscriber.qos).max().unwrap_or(Qos::AtMostOnce);
-        (id, filter.filter.clone(), qos)
+        id
     }
 
     /// Returns the filter that a SUBSCRIBE was for, while its id may still come with messages.
     pub(super) fn by_id(&self, id: SubscriptionId) -> Option<FilterKey> {
         self.by_id.get(&id).copied()
+    }
+
+    /// Returns a filter and the highest QoS that one of its subscribers asked for.
+    pub(super) fn demand(&self, key: FilterKey) -> Option<(&TopicFilter, Qos)> {
+        let filter = self.filters.get(key.0)?;
+        let qos = filter.subscribers.iter().map(|subscriber| subscriber.wanted).max().unwrap_or(Qos::AtMostOnce);
+        Some((&filter.filter, qos))
     }
 
     /// Notes that the broker has granted a subscriber's SUBSCRIBE. Returns what this subscriber may have.
@@ -144,7 +159,8 @@ impl Filters {
         self.filters.get_mut(key.0)?.note_granted(id);
         let subscriber = self.subscriber(key, session)?;
         subscriber.standing = Standing::Active;
-        subscriber.qos = subscriber.qos.min(granted);
+        subscriber.qos = subscriber.wanted.min(granted);
+        subscriber.wanted = subscriber.qos;
         Some(subscriber.qos)
     }
 
@@ -152,14 +168,22 @@ impl Filters {
     pub(super) fn renewed(&mut self, key: FilterKey, id: SubscriptionId) {
         let Some(filter) = self.filters.get_mut(key.0) else { return };
         filter.note_granted(id);
-        filter.subscribers.iter_mut().for_each(|subscriber| subscriber.standing = Standing::Active);
+        let lapsed = filter.subscribers.iter_mut().filter(|subscriber| subscriber.standing == Standing::Lapsed);
+        lapsed.for_each(|subscriber| subscriber.standing = Standing::Active);
     }
 
     /// Notes that the broker has forgotten every filter.
     pub(super) fn lapse(&mut self) {
         for (_, filter) in &mut self.filters {
-            filter.subscribers.iter_mut().for_each(|subscriber| subscriber.standing = Standing::Pending);
+            let granted = filter.subscribers.iter_mut().filter(|subscriber| subscriber.standing == Standing::Active);
+            granted.for_each(|subscriber| subscriber.standing = Standing::Lapsed);
         }
+    }
+
+    /// Leaves a subscriber what it had been granted before it asked anew. Returns whether there was anything.
+    pub(super) fn keep_granted(&mut self, key: FilterKey, session: SessionKey) -> bool {
+        let granted = self.subscriber(key, session).filter(|subscriber| subscriber.standing != Standing::Pending);
+        granted.map(|subscriber| subscriber.wanted = subscriber.qos).is_some()
     }
 
     /// Takes a subscriber away. Returns the filter if it was the last one.
@@ -189,10 +213,6 @@ impl Filters {
         self.filters.iter().map(|(index, _)| FilterKey(index))
     }
 
-    pub(super) fn contains(&self, key: FilterKey) -> bool {
-        self.filters.contains(key.0)
-    }
-
     /// Finds who gets a live message.
     ///
     /// A broker sends one copy for each overlapping subscription of a connection, or one for all; each copy names
@@ -216,15 +236,16 @@ impl Filters {
             let brought = brought_by(key);
             for subscriber in &self.filters[key.0].subscribers {
                 if brought || subscriber.standing == Standing::Active {
-                    let recipient = subscriber.recipient();
-                    self.candidates.push(Candidate { recipient, standing: subscriber.standing, filter: key });
+                    let Subscriber { qos, wanted, standing, .. } = *subscriber;
+                    let (recipient, assured) = (subscriber.recipient(), qos.min(wanted));
+                    self.candidates.push(Candidate { recipient, assured, standing, filter: key });
                 }
             }
         }
         // The best filter of a session comes first: granted, highest QoS, oldest.
         self.candidates.sort_unstable_by_key(|candidate| {
-            let Candidate { recipient, standing, filter } = *candidate;
-            (recipient.session, standing, std::cmp::Reverse(recipient.qos), filter)
+            let Candidate { recipient, assured, standing, filter } = *candidate;
+            (recipient.session, standing, std::cmp::Reverse(assured), filter)
         });
         self.candidates.dedup_by_key(|candidate| candidate.recipient.session);
         let best = self.candidates.iter().filter(|candidate| brought_by(candidate.filter));
@@ -339,7 +360,7 @@ mod tests {
 
         fn ask(&mut self, filter: &str, session: SessionKey, qos: Qos) -> (FilterKey, SubscriptionId) {
             let key = self.0.add(&TopicFilter::parse(filter.as_bytes()).unwrap(), session, qos);
-            (key, self.0.asked(key, Audience::One(session), Instant::ORIGIN).0)
+            (key, self.0.asked(key, Audience::One(session), Instant::ORIGIN))
         }
 
         fn live(&mut self, topic: &str, ids: &[SubscriptionId]) -> Vec<(SessionKey, Qos)> {
@@ -420,7 +441,21 @@ mod tests {
         let mut table = Table::default();
         table.grant("a/b", ONE, Qos::ExactlyOnce);
         let key = table.0.add(&TopicFilter::parse(b"a/b").unwrap(), TWO, Qos::AtMostOnce);
-        let (_, _, qos) = table.0.asked(key, Audience::One(TWO), Instant::ORIGIN);
-        assert_eq!(qos, Qos::ExactlyOnce);
+        assert_eq!(table.0.demand(key).unwrap().1, Qos::ExactlyOnce);
+    }
+
+    #[test]
+    fn a_qos_that_was_asked_for_in_vain_takes_no_message_from_a_better_filter() {
+        let mut table = Table::default();
+        let low = table.grant("a/#", ONE, Qos::AtMostOnce);
+        let high = table.grant("a/+", ONE, Qos::AtLeastOnce);
+        let (key, _) = table.ask("a/#", ONE, Qos::ExactlyOnce);
+        assert_eq!(table.0.demand(key).unwrap().1, Qos::ExactlyOnce);
+        for _ in ["while the broker has not answered", "after it has refused"] {
+            assert_eq!(table.live("a/b", &[low]), []);
+            assert_eq!(table.live("a/b", &[high]), [(ONE, Qos::AtLeastOnce)]);
+            assert!(table.0.keep_granted(key, ONE));
+        }
+        assert_eq!(table.0.demand(key).unwrap().1, Qos::AtMostOnce);
     }
 }

@@ -1,12 +1,459 @@
-//! Between the sessions and the broker: tokens, merged subscriptions, deliveries.
+//! Between the sessions and the broker: connections, tokens, subscriptions, deliveries.
 //!
-//! Sessions see one interface, whatever the mode. Aggregating is the only one so far; a second mode makes
-//! `Upstream` an enum with the same methods.
+//! Sessions see one interface and never learn the mode. In aggregating mode all share the gateway's own connection;
+//! in transparent mode each has one of its own, and the gateway's own carries only QoS -1 messages.
 
 mod aggregating;
+mod covers;
 mod deliveries;
 mod filters;
+mod line;
+mod tokens;
+mod transparent;
 
-pub(super) use aggregating::{Aggregating as Upstream, PublishRefusal};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytestring::ByteString;
+
+use super::notice::ConnectRefusal;
+use super::sessions::SessionKey;
+use super::settings::Mode;
+use super::topics::TopicFilter;
+use super::{
+    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Limits, Message, Outputs, PublishOutcome, SubscribeOutcome,
+    SubscriptionId, Token,
+};
+use crate::wire::Qos;
+
+use aggregating::{Aggregating, Copies};
 pub(super) use deliveries::Receipt;
 pub(super) use filters::Recipient;
+use line::Line;
+pub(super) use line::PublishRefusal;
+use tokens::{Pending, Tokens};
+use transparent::Transparent;
+
+/// The broker's side of the core.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    /// The gateway's own connection.
+    own: Line,
+    mode: Clients,
+    tokens: Tokens,
+    publishes_in_flight: usize,
+    /// Wills of lost clients that wait for the broker to come back.
+    wills: VecDeque<Message>,
+    wills_in_flight: usize,
+    /// When what the connection had no room for is tried again. Not at once: it answers at once, and that would never
+    /// end.
+    retry: Option<Instant>,
+}
+
+/// How long a connection without room is left alone.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+enum Clients {
+    Aggregating(Box<Aggregating>),
+    Transparent(Transparent),
+}
+
+/// What a client asks of the broker with its CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) client_id: ByteString,
+    pub(super) clean_session: bool,
+    pub(super) will: Option<Message>,
+}
+
+/// Whether a client that asks to connect can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Granted,
+    /// The broker has been asked; [`Upstream::up`] or [`Upstream::down`] tells more.
+    Awaited,
+}
+
+/// What became of the will of a lost client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WillFate {
+    /// It is with the broker, or waits for it.
+    Published,
+    /// The broker has its own copy, and publishes it because the client's connection is broken.
+    LeftToBroker,
+    /// It does not fit, or too many others wait.
+    Dropped,
+}
+
+impl Upstream {
+    pub(super) fn new(mode: Mode) -> Self {
+        Self {
+            own: Line::new(ConnId::OWN),
+            mode: match mode {
+                Mode::Aggregating => Clients::Aggregating(Box::default()),
+                Mode::Transparent => Clients::Transparent(Transparent::default()),
+            },
+            tokens: Tokens::default(),
+            publishes_in_flight: 0,
+            wills: VecDeque::new(),
+            wills_in_flight: 0,
+            retry: None,
+        }
+    }
+
+    /// Returns when [`Upstream::on_deadline`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.retry
+    }
+
+    pub(super) fn on_deadline(&mut self, out: &mut Outputs, now: Instant) {
+        if self.retry.take_if(|at| *at <= now).is_some() {
+            self.go_on(out, now);
+        }
+    }
+
+    /// Whether the client may keep the connection that it has: it asks for nothing else than it did before.
+    pub(super) fn suits(&self, owner: SessionKey, request: &Request) -> bool {
+        match &self.mode {
+            Clients::Aggregating(_) => true,
+            Clients::Transparent(clients) => clients.suits(owner, request),
+        }
+    }
+
+    /// Sees to it that the client can be served. A connection that does not suit must have been left before.
+    pub(super) fn connect(
+        &mut self,
+        out: &mut Outputs,
+        limits: &Limits,
+        owner: SessionKey,
+        request: Request,
+    ) -> Result<Access, ConnectRefusal> {
+        match &mut self.mode {
+            Clients::Aggregating(_) if self.own.is_up() => Ok(Access::Granted),
+            Clients::Aggregating(_) => Err(ConnectRefusal::BrokerDown),
+            Clients::Transparent(clients) => Ok(clients.connect(out, limits, owner, request)),
+        }
+    }
+
+    /// The client has left in order or is lost: a connection of its own ends.
+    pub(super) fn disconnect(&mut self, out: &mut Outputs, limits: &Limits, owner: SessionKey) {
+        match &mut self.mode {
+            Clients::Aggregating(_) => {}
+            Clients::Transparent(clients) => clients.disconnect(out, limits, owner),
+        }
+    }
+
+    /// Whether the gateway's own connection is up.
+    pub(super) fn is_own_up(&self) -> bool {
+        self.own.is_up()
+    }
+
+    /// Whether the client's connection to the broker is up.
+    pub(super) fn is_up(&self, owner: SessionKey) -> bool {
+        self.line(owner).is_some_and(Line::is_up)
+    }
+
+    /// Hands a client's message to the broker; the answer comes back under the token.
+    pub(super) fn publish(
+        &mut self,
+        out: &mut Outputs,
+        limits: &Limits,
+        owner: SessionKey,
+        message: Message,
+    ) -> Result<Token, PublishRefusal> {
+        let line = self.line(owner).ok_or(PublishRefusal::Down)?;
+        let (conn, message) = (line.conn(), line.fit(message)?);
+        if self.publishes_in_flight >= limits.publishes_in_flight {
+            return Err(PublishRefusal::Full);
+        }
+        self.publishes_in_flight += 1;
+        let token = self.tokens.issue(Pending::Publish { owner: Some(owner) });
+        out.command(conn, BrokerCommand::Publish { token: Some(token), message });
+        Ok(token)
+    }
+
+    /// Hands a client's message to the broker at QoS 0; nobody hears what became of it.
+    pub(super) fn publish_at_most_once(
+        &self,
+        out: &mut Outputs,
+        owner: SessionKey,
+        message: Message,
+    ) -> Result<(), PublishRefusal> {
+        self.line(owner).ok_or(PublishRefusal::Down)?.publish_at_most_once(out, message)
+    }
+
+    /// Hands over a message that belongs to no session.
+    pub(super) fn publish_anonymous(&self, out: &mut Outputs, message: Message) -> Result<(), PublishRefusal> {
+        self.own.publish_at_most_once(out, message)
+    }
+
+    /// Publishes the will of a lost client. While the broker is away it waits, among at most so many others as the
+    /// limits say.
+    pub(super) fn publish_will(
+        &mut self,
+        out: &mut Outputs,
+        limits: &Limits,
+        owner: SessionKey,
+        message: Message,
+    ) -> WillFate {
+        match &self.mode {
+            Clients::Transparent(clients) => clients.publish_will(out, owner, message),
+            Clients::Aggregating(_) if self.wills.len() + self.wills_in_flight >= limits.wills_waiting => {
+                WillFate::Dropped
+            }
+            Clients::Aggregating(_) => self.publish_own_will(out, message),
+        }
+    }
+
+    /// Takes the broker's answer to a publish. Returns whom it concerns.
+    pub(super) fn published(&mut self, now: Instant, token: Token, outcome: PublishOutcome) -> Option<SessionKey> {
+        match self.tokens.redeem(token)? {
+            Pending::Publish { owner } => {
+                self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
+                owner
+            }
+            Pending::Will { message } => {
+                self.wills_in_flight = self.wills_in_flight.saturating_sub(1);
+                if matches!(outcome, PublishOutcome::Busy | PublishOutcome::Lost) {
+                    self.wills.push_back(message);
+                    self.retry.get_or_insert(now + RETRY_AFTER);
+                }
+                None
+            }
+            Pending::Subscribe { .. } | Pending::Renewal { .. } => None,
+        }
+    }
+
+    /// Subscribes for a session, which hears the retained messages too, even where others have the filter already.
+    pub(super) fn subscribe(
+        &mut self,
+        out: &mut Outputs,
+        now: Instant,
+        owner: SessionKey,
+        filter: &TopicFilter,
+        qos: Qos,
+    ) -> Option<Token> {
+        let conn = self.line(owner)?.conn();
+        let (id, asked_for, qos) = match &mut self.mode {
+            Clients::Aggregating(shared) => shared.subscribe(now, owner, filter, qos),
+            // One connection, one client: nobody has to be told apart.
+            Clients::Transparent(_) => (SubscriptionId(1), filter.clone(), qos),
+        };
+        let token = self.tokens.issue(Pending::Subscribe { id, filter: filter.clone(), owner: Some(owner) });
+        out.command(conn, BrokerCommand::Subscribe { token, filter: asked_for, qos, id });
+        Some(token)
+    }
+
+    /// Takes the broker's answer to a subscribe. Returns whom it concerns, and the QoS it may have.
+    pub(super) fn subscribed(
+        &mut self,
+        out: &mut Outputs,
+        now: Instant,
+        token: Token,
+        outcome: SubscribeOutcome,
+    ) -> Option<(SessionKey, SubscribeOutcome)> {
+        match self.tokens.redeem(token)? {
+            Pending::Subscribe { id, filter, owner } => {
+                let outcome = match &mut self.mode {
+                    Clients::Aggregating(shared) => {
+                        let outcome = shared.subscribed(out, id, &filter, owner, outcome);
+                        shared.renew(out, &self.own, &mut self.tokens, now);
+                        outcome
+                    }
+                    Clients::Transparent(_) => outcome,
+                };
+                Some((owner?, outcome))
+            }
+            Pending::Renewal { id } => {
+                if let Clients::Aggregating(shared) = &mut self.mode {
+                    shared.renewed(out, id, outcome);
+                    if outcome == SubscribeOutcome::Lost {
+                        self.retry.get_or_insert(now + RETRY_AFTER);
+                    } else {
+                        shared.renew(out, &self.own, &mut self.tokens, now);
+                    }
+                }
+                None
+            }
+            Pending::Publish { .. } | Pending::Will { .. } => None,
+        }
+    }
+
+    /// Ends a session's subscription to a filter.
+    pub(super) fn unsubscribe(&mut self, out: &mut Outputs, owner: SessionKey, filter: &TopicFilter) {
+        match &mut self.mode {
+            Clients::Aggregating(shared) => shared.unsubscribe(out, owner, filter),
+            Clients::Transparent(clients) => clients.unsubscribe(out, owner, filter),
+        }
+    }
+
+    /// Whether `$share/...` can work: the group's members must be the broker's own clients.
+    pub(super) fn allows_shared_subscriptions(&self) -> bool {
+        matches!(self.mode, Clients::Transparent(_))
+    }
+
+    /// Whether what a client has asked of the broker is still answered after the client has left.
+    pub(super) fn outlives_clients(&self) -> bool {
+        matches!(self.mode, Clients::Aggregating(_))
+    }
+
+    /// Lets the answer to a token go unheard: its session is gone. On a connection that ends it may never come.
+    pub(super) fn forget(&mut self, token: Token) {
+        match self.mode {
+            Clients::Aggregating(_) => self.tokens.forget(token),
+            Clients::Transparent(_) => {
+                if let Some(Pending::Publish { .. }) = self.tokens.redeem(token) {
+                    self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    /// The broker has accepted a connection. Returns the session that it belongs to, if it is a client's.
+    pub(super) fn up(
+        &mut self,
+        out: &mut Outputs,
+        limits: &Limits,
+        now: Instant,
+        conn: ConnId,
+        session_present: bool,
+        offer: BrokerOffer,
+    ) -> Option<SessionKey> {
+        if conn != ConnId::OWN {
+            return self.transparent()?.up(out, limits, conn, session_present, offer);
+        }
+        self.own.up(session_present, offer);
+        if let Clients::Aggregating(shared) = &mut self.mode
+            && !session_present
+        {
+            shared.forgotten(if offer.subscription_ids { Copies::Named } else { Copies::Unnamed });
+        }
+        self.go_on(out, now);
+        None
+    }
+
+    /// A connection is gone. Returns the session that it belongs to, if it is a client's.
+    pub(super) fn down(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) -> Option<SessionKey> {
+        if conn != ConnId::OWN {
+            return self.transparent()?.down(out, limits, conn);
+        }
+        self.own.down();
+        None
+    }
+
+    /// A connection has ended as [`BrokerCommand::Disconnect`] asked; nothing more comes from it.
+    pub(super) fn closed(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) {
+        if let Some(clients) = self.transparent() {
+            clients.closed(out, limits, conn);
+        }
+    }
+
+    /// Finds who gets a message from the broker.
+    pub(super) fn recipients(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        message: &Message,
+        ids: &[SubscriptionId],
+        found: &mut Vec<Recipient>,
+    ) {
+        match &mut self.mode {
+            Clients::Aggregating(shared) => shared.recipients(now, message, ids, found),
+            Clients::Transparent(clients) => {
+                let session = clients.session(conn);
+                found.extend(session.map(|session| Recipient { session, qos: message.qos }));
+            }
+        }
+    }
+
+    /// Notes a delivery that `waiting` sessions have to settle, and returns their receipts one by one.
+    pub(super) fn open(
+        &mut self,
+        conn: ConnId,
+        delivery: Delivery,
+        waiting: usize,
+    ) -> Option<impl FnMut() -> Receipt + use<>> {
+        let line = match &mut self.mode {
+            Clients::Transparent(clients) if conn != ConnId::OWN => clients.line_mut(conn)?,
+            Clients::Transparent(_) | Clients::Aggregating(_) => &mut self.own,
+        };
+        Some(line.open(delivery, waiting))
+    }
+
+    /// Takes one session's part in a delivery as done; the broker is told when all are.
+    pub(super) fn settle(&mut self, out: &mut Outputs, receipt: Receipt) {
+        let conn = receipt.conn();
+        if conn == ConnId::OWN {
+            self.own.settle(out, receipt);
+        } else if let Some(line) = self.transparent().and_then(|clients| clients.line_mut(conn)) {
+            line.settle(out, receipt);
+        }
+    }
+
+    /// The message will wait for its client, perhaps for hours. On a shared connection it must not hold the broker's
+    /// window for so long; on the client's own the broker keeps it better than we can.
+    pub(super) fn shelve(&mut self, out: &mut Outputs, receipt: &mut Option<Receipt>) {
+        if let Clients::Aggregating(_) = self.mode
+            && let Some(receipt) = receipt.take()
+        {
+            self.settle(out, receipt);
+        }
+    }
+
+    /// Acknowledges what is complete. Returns how many more were acknowledged because too many were open.
+    pub(super) fn bound_deliveries(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) -> u64 {
+        if conn == ConnId::OWN {
+            return self.own.bound_deliveries(out, limits.unacknowledged_deliveries);
+        }
+        if let Some(line) = self.transparent().and_then(|clients| clients.line_mut(conn)) {
+            line.acknowledge(out);
+        }
+        0
+    }
+
+    pub(super) fn shut_down(&mut self, out: &mut Outputs) {
+        if let Some(clients) = self.transparent() {
+            clients.shut_down(out);
+        }
+        out.command(ConnId::OWN, BrokerCommand::Disconnect);
+    }
+
+    /// Asks and publishes what had to wait, if the connection is up.
+    fn go_on(&mut self, out: &mut Outputs, now: Instant) {
+        if let Clients::Aggregating(shared) = &mut self.mode {
+            shared.renew(out, &self.own, &mut self.tokens, now);
+        }
+        for message in std::mem::take(&mut self.wills) {
+            self.publish_own_will(out, message);
+        }
+    }
+
+    fn publish_own_will(&mut self, out: &mut Outputs, message: Message) -> WillFate {
+        match self.own.fit(message.clone()) {
+            Ok(fitting) => {
+                self.wills_in_flight += 1;
+                let token = self.tokens.issue(Pending::Will { message });
+                out.command(ConnId::OWN, BrokerCommand::Publish { token: Some(token), message: fitting });
+            }
+            Err(PublishRefusal::Down | PublishRefusal::Full) => self.wills.push_back(message),
+            Err(PublishRefusal::TooLarge | PublishRefusal::BrokersOwn) => return WillFate::Dropped,
+        }
+        WillFate::Published
+    }
+
+    /// The connection that carries a session's messages.
+    fn line(&self, owner: SessionKey) -> Option<&Line> {
+        match &self.mode {
+            Clients::Aggregating(_) => Some(&self.own),
+            Clients::Transparent(clients) => clients.line(owner),
+        }
+    }
+
+    fn transparent(&mut self) -> Option<&mut Transparent> {
+        match &mut self.mode {
+            Clients::Transparent(clients) => Some(clients),
+            Clients::Aggregating(_) => None,
+        }
+    }
+}

@@ -90,9 +90,10 @@ impl Slip {
         }
         self.content.push(octet);
         self.state = State::Content;
-        // No message starts with two octets of text, so this is a line of it, and there may be no END for long.
+        // No message has a printable octet for its type, so this is a line of text, and there may be no END for long.
+        // A type may well be a white space: 09 is WILLMSG, and the message behind it may have lines.
         if octet == b'\n'
-            && self.content.len() > 2
+            && self.content.get(1).is_some_and(|&msg_type| msg_type >= b' ')
             && self.content[..self.content.len() - 1].iter().all(|&c| is_text(c))
         {
             self.give_up(NoiseReason::NotAMessage, sink);

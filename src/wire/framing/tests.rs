@@ -340,6 +340,16 @@ fn octets(max: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![telling, any::<u8>()], 0..max)
 }
 
+#[test]
+fn a_message_with_lines_of_text_in_it_is_not_taken_for_text() {
+    let will_msg = [&[0x20, 0x09][..], b"gone\nand not to be back today"].concat();
+    let bare = [0x20, 0x0D, 0x0A].to_vec();
+    for frame in [will_msg, bare] {
+        let items = decode(Framing::SlipCrc, Direction::Downlink, &encoded(Framing::SlipCrc, &[&frame]));
+        assert_eq!(items, [Item::Frame(frame)]);
+    }
+}
+
 proptest! {
     #[test]
     fn slicing_does_not_change_the_result(

@@ -1,0 +1,199 @@
+//! Transparent mode: one MQTT connection per client, with its own client id, will and clean flag.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytestring::ByteString;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::line::Line;
+use super::{Access, PublishRefusal, Request, WillFate};
+use crate::core::sessions::SessionKey;
+use crate::core::topics::TopicFilter;
+use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Limits, Message, Outputs};
+
+/// The clients' connections.
+///
+/// A broker that sees a client id on a second connection closes the first one and publishes its will, so a client's
+/// next connection begins only when its former one has ended.
+#[derive(Debug, Default)]
+pub(super) struct Transparent {
+    legs: BTreeMap<ConnId, Leg>,
+    by_session: HashMap<SessionKey, ConnId, RandomState>,
+    /// Client ids whose former connection has been told to end and has not ended yet, and the other way round.
+    ending: HashMap<ByteString, ConnId, RandomState>,
+    ending_conns: HashMap<ConnId, ByteString, RandomState>,
+    /// Connections that wait for their turn: a power cut must not end in a storm of CONNECTs.
+    waiting: VecDeque<ConnId>,
+    connecting: usize,
+    last: u32,
+}
+
+#[derive(Debug)]
+struct Leg {
+    session: SessionKey,
+    request: Request,
+    line: Line,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Not begun yet.
+    Waiting,
+    /// The broker has been asked.
+    Connecting,
+    /// The broker has accepted it once; it keeps itself up.
+    Established,
+}
+
+impl Transparent {
+    pub(super) fn suits(&self, owner: SessionKey, request: &Request) -> bool {
+        self.by_session.get(&owner).and_then(|conn| self.legs.get(conn)).is_some_and(|leg| leg.request == *request)
+    }
+
+    /// Gives the client a connection, or leaves it the one that it has.
+    pub(super) fn connect(
+        &mut self,
+        out: &mut Outputs,
+        limits: &Limits,
+        owner: SessionKey,
+        request: Request,
+    ) -> Access {
+        if let Some(line) = self.line(owner) {
+            return if line.is_up() { Access::Granted } else { Access::Awaited };
+        }
+        let conn = self.fresh_conn();
+        let leg = Leg { session: owner, request, line: Line::new(conn), progress: Progress::Waiting };
+        self.legs.insert(conn, leg);
+        self.by_session.insert(owner, conn);
+        self.waiting.push_back(conn);
+        self.begin_waiting(out, limits);
+        Access::Awaited
+    }
+
+    pub(super) fn disconnect(&mut self, out: &mut Outputs, limits: &Limits, owner: SessionKey) {
+        let Some(conn) = self.by_session.remove(&owner) else { return };
+        let Some(leg) = self.legs.remove(&conn) else { return };
+        match leg.progress {
+            Progress::Waiting => self.waiting.retain(|waiting| *waiting != conn),
+            Progress::Connecting | Progress::Established => {
+                if leg.progress == Progress::Connecting {
+                    self.connecting -= 1;
+                }
+                out.command(conn, BrokerCommand::Disconnect);
+                self.ending.insert(leg.request.client_id.clone(), conn);
+                self.ending_conns.insert(conn, leg.request.client_id);
+            }
+        }
+        self.begin_waiting(out, limits);
+    }
+
+    pub(super) fn up(
+        &mut self,
+        out: &mut Outputs,
+        limits: &Limits,
+        conn: ConnId,
+        session_present: bool,
+        offer: BrokerOffer,
+    ) -> Option<SessionKey> {
+        let leg = self.legs.get_mut(&conn)?;
+        leg.line.up(session_present, offer);
+        let session = leg.session;
+        if std::mem::replace(&mut leg.progress, Progress::Established) == Progress::Connecting {
+            self.connecting -= 1;
+            self.begin_waiting(out, limits);
+        }
+        Some(session)
+    }
+
+    pub(super) fn down(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) -> Option<SessionKey> {
+        let leg = self.legs.get_mut(&conn)?;
+        leg.line.down();
+        let session = leg.session;
+        self.begin_waiting(out, limits);
+        Some(session)
+    }
+
+    pub(super) fn closed(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) {
+        if let Some(client_id) = self.ending_conns.remove(&conn) {
+            self.ending.remove(&client_id);
+        }
+        self.begin_waiting(out, limits);
+    }
+
+    pub(super) fn line(&self, owner: SessionKey) -> Option<&Line> {
+        let conn = self.by_session.get(&owner)?;
+        self.legs.get(conn).map(|leg| &leg.line)
+    }
+
+    pub(super) fn line_mut(&mut self, conn: ConnId) -> Option<&mut Line> {
+        self.legs.get_mut(&conn).map(|leg| &mut leg.line)
+    }
+
+    pub(super) fn session(&self, conn: ConnId) -> Option<SessionKey> {
+        self.legs.get(&conn).map(|leg| leg.session)
+    }
+
+    pub(super) fn unsubscribe(&self, out: &mut Outputs, owner: SessionKey, filter: &TopicFilter) {
+        let leg = self.by_session.get(&owner).and_then(|conn| self.legs.get(conn));
+        if let Some(leg) = leg.filter(|leg| leg.progress == Progress::Established) {
+            out.command(leg.line.conn(), BrokerCommand::Unsubscribe { filter: filter.clone() });
+        }
+    }
+
+    /// Publishes a will on the client's own connection, just before that ends and with its rights.
+    ///
+    /// If the connection is broken the broker publishes the will that came with the CONNECT.
+    pub(super) fn publish_will(&self, out: &mut Outputs, owner: SessionKey, message: Message) -> WillFate {
+        let Some(line) = self.line(owner) else { return WillFate::LeftToBroker };
+        match line.fit(message) {
+            // Without a token: DISCONNECT follows at once, and the connection sends what came before it.
+            Ok(message) => {
+                out.command(line.conn(), BrokerCommand::Publish { token: None, message });
+                WillFate::Published
+            }
+            Err(PublishRefusal::Down | PublishRefusal::Full) => WillFate::LeftToBroker,
+            Err(PublishRefusal::TooLarge | PublishRefusal::BrokersOwn) => WillFate::Dropped,
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, out: &mut Outputs) {
+        for (conn, leg) in std::mem::take(&mut self.legs) {
+            match leg.progress {
+                Progress::Waiting => {}
+                Progress::Connecting | Progress::Established => out.command(conn, BrokerCommand::Disconnect),
+            }
+        }
+        self.by_session.clear();
+        self.waiting.clear();
+    }
+
+    /// Begins as many connections as may be under way at once.
+    fn begin_waiting(&mut self, out: &mut Outputs, limits: &Limits) {
+        let mut held = Vec::new();
+        while self.connecting < limits.broker_connects_at_once {
+            let Some(conn) = self.waiting.pop_front() else { break };
+            let Some(leg) = self.legs.get_mut(&conn) else { continue };
+            if self.ending.contains_key(&leg.request.client_id) {
+                held.push(conn);
+                continue;
+            }
+            leg.progress = Progress::Connecting;
+            self.connecting += 1;
+            let Request { client_id, clean_session, will } = leg.request.clone();
+            out.connect(conn, ConnectSpec { client_id, clean_session, will });
+        }
+        held.into_iter().rev().for_each(|conn| self.waiting.push_front(conn));
+    }
+
+    fn fresh_conn(&mut self) -> ConnId {
+        loop {
+            self.last = self.last.wrapping_add(1);
+            let conn = ConnId(self.last);
+            if conn != ConnId::OWN && !self.legs.contains_key(&conn) && !self.ending_conns.contains_key(&conn) {
+                return conn;
+            }
+        }
+    }
+}
