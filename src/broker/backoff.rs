@@ -1,6 +1,5 @@
 //! How long to wait before the next attempt.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
@@ -22,20 +21,13 @@ impl Backoff {
     pub(super) fn pause(&mut self) -> Duration {
         let longest = self.next;
         self.next = (longest * 2).min(LONGEST);
-        longest.mul_f64(0.5 + 0.5 * random_fraction())
+        longest.mul_f64(0.5 + 0.5 * fastrand::f64())
     }
 
     /// Starts anew, after a connection that held.
     pub(super) fn reset(&mut self) {
         self.next = FIRST;
     }
-}
-
-/// Returns a number from 0 to below 1. The hasher's random keys are the standard library's only source of chance,
-/// and good enough for jitter.
-fn random_fraction() -> f64 {
-    let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
-    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

@@ -6,24 +6,34 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use bytestring::ByteString;
+use futures_util::stream::{self, Stream};
 use rustls::ClientConfig;
-use tokio::sync::mpsc;
 
 use super::failure::Failure;
-use super::settings::{BrokerSettings, Protocol};
-use super::{v4, v5};
+use super::settings::BrokerSettings;
+use super::{outbound, requests, v4, v5};
 use crate::core::topics::{TopicError, TopicFilter, TopicName};
 use crate::core::{BrokerOffer, Message, PublishOutcome, SubscribeOutcome, SubscriptionId};
 use crate::wire::Qos;
-
-/// Signals that may wait for the driver. Enough for one batch of the library's reads.
-const SIGNALS: usize = 256;
 
 /// From the first step of an attempt to the broker's CONNACK.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For the way of DISCONNECT to the broker, with nothing before it.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Requests that the library takes up before it writes, so that one write carries many.
+pub(super) const REQUEST_BATCH: usize = 128;
+
+/// Room in the library's channel for everything that the driver may hand over before the library takes the first of it:
+/// publishes and requests within their windows, one acknowledgement for each packet id that the broker can use before
+/// it sees one, DISCONNECT. So nothing finds the channel full, unless the broker breaks MQTT's rules: what is then not
+/// acknowledged the broker sends again. The channel takes memory only for what is in it.
+pub(super) const HANDED_OVER_AT_MOST: usize =
+    PACKET_IDS + outbound::QOS0_WINDOW + requests::REQUEST_WINDOW + PACKET_IDS + 1;
+
+/// MQTT numbers packets from 1 to 65535, in each direction.
+pub(super) const PACKET_IDS: usize = 65_535;
 
 /// Octets up to which a message is copied out of the read buffer: see [`incoming`].
 const DETACH_UP_TO: usize = 4_096;
@@ -36,24 +46,45 @@ pub enum Version {
 }
 
 /// What the connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Purpose {
-    /// To stay: a session that survives the loss of the connection, but not this process.
-    Session,
+    /// The gateway's own: a session that survives the loss of the connection, but not this process.
+    Gateway,
+    /// One client's.
+    Client(ClientSession),
     /// To see whether it works.
     Probe,
 }
 
+/// What a client asks of the broker in CONNECT.
+#[derive(Clone, Debug)]
+pub(super) struct ClientSession {
+    pub(super) lifetime: Lifetime,
+    pub(super) will: Option<Message>,
+}
+
+/// How long the broker keeps a client's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lifetime {
+    /// It begins and ends with each connection.
+    Connection,
+    /// It is there from before if the broker has one, and stays for so many seconds after the connection (MQTT 5; for
+    /// ever in 3.1.1, which has no expiry).
+    Kept { seconds: u32 },
+}
+
 /// How far the session is.
 ///
-/// The gateway remembers nothing of a former process, so the first attempt connects twice: once to make the broker
-/// forget, and then for a session that lasts.
+/// The gateway remembers nothing of a former process, so the first attempt of its own connection connects twice: once
+/// to make the broker forget, and then for a session that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The broker may have a session of a former process.
     ToWipe,
     /// The broker has forgotten; ours is about to begin.
     Wiped,
+    /// The broker may have the client's session from an earlier connection, and that is to go on.
+    ToTakeUp,
     /// A session found at the broker is ours.
     Established,
 }
@@ -78,7 +109,16 @@ pub(super) enum Answer {
     /// `Lost`: the session is gone, and the library with it has forgotten the message.
     Publish(usize, PublishOutcome),
     Subscribe(usize, SubscribeOutcome),
-    Unsubscribe(usize),
+    Unsubscribe(usize, Unsubscribed),
+}
+
+/// What became of an unsubscribe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsubscribed {
+    /// Whatever the answer was: nobody waits for it.
+    Answered,
+    /// The session is gone.
+    Lost,
 }
 
 /// How many publishes may wait for the broker's answer at the same time.
@@ -127,8 +167,6 @@ pub(super) struct Incoming {
 pub(super) trait Source: Send {
     /// Runs the event loop until something happens; `None` if it is of no interest here.
     fn next(&mut self) -> impl Future<Output = Option<Signal>> + Send;
-    /// Gives the session up. Everything under way is answered with `Lost`.
-    fn forget(&mut self);
 }
 
 /// How to try again.
@@ -136,38 +174,40 @@ pub(super) trait Source: Send {
 pub(super) enum Attempt {
     /// Resume the session if there is one.
     Resume,
-    /// Give the session up, here and at the broker.
+    /// Forget what is under way: it is answered with `Lost`. The gateway's own session ends at the broker too.
     Afresh,
 }
 
-/// A connection in one MQTT version, made but not yet running: `pump` must be polled.
+/// A connection in one MQTT version, made but not yet running: `signals` must be polled.
 pub(super) struct Wire {
     pub(super) client: Box<dyn Client>,
-    pub(super) pump: Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub(super) signals: mpsc::Receiver<Signal>,
-    /// Starts the first attempt, and after [`Signal::Failed`] another one.
-    pub(super) attempts: mpsc::Sender<Attempt>,
+    /// The event loop, one step after the other. It runs while this is polled, and rests otherwise; what it has
+    /// noticed is an item in the same poll. The first poll starts an attempt to connect, and so does the first one
+    /// after [`Signal::Failed`].
+    pub(super) signals: Pin<Box<dyn Stream<Item = Signal> + Send>>,
+}
+
+impl Purpose {
+    pub(super) fn has_will(&self) -> bool {
+        match self {
+            Self::Client(session) => session.will.is_some(),
+            Self::Gateway | Self::Probe => false,
+        }
+    }
 }
 
 impl Stage {
-    pub(super) fn first(purpose: Purpose) -> Self {
+    pub(super) fn first(purpose: &Purpose) -> Self {
         match purpose {
-            Purpose::Session => Self::ToWipe,
-            Purpose::Probe => Self::Established,
+            Purpose::Gateway => Self::ToWipe,
+            Purpose::Client(ClientSession { lifetime: Lifetime::Kept { .. }, .. }) => Self::ToTakeUp,
+            Purpose::Client(ClientSession { lifetime: Lifetime::Connection, .. }) | Purpose::Probe => Self::Established,
         }
     }
 }
 
 impl Version {
-    /// Returns the version to try first.
-    pub(super) fn first(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::Auto | Protocol::V5 => Self::V5,
-            Protocol::V311 => Self::V311,
-        }
-    }
-
-    pub(super) fn open(self, settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: Purpose) -> Wire {
+    pub(super) fn open(self, settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: &Purpose) -> Wire {
         match self {
             Self::V5 => {
                 let (client, source) = v5::open(settings, tls, purpose);
@@ -192,31 +232,14 @@ impl std::fmt::Display for Version {
 
 impl Wire {
     fn new(client: impl Client + 'static, source: impl Source + 'static) -> Self {
-        let (sender, signals) = mpsc::channel(SIGNALS);
-        let (attempts, attempted) = mpsc::channel(1);
-        Self { client: Box::new(client), pump: Box::pin(pump(source, sender, attempted)), signals, attempts }
-    }
-}
-
-/// Runs the event loop. Room for the signal is taken before the loop runs, so that a full channel stops the reading
-/// from the broker and a signal is in the channel in the same instant in which the event loop's state changed.
-async fn pump(mut source: impl Source, signals: mpsc::Sender<Signal>, mut attempts: mpsc::Receiver<Attempt>) {
-    while let Some(attempt) = attempts.recv().await {
-        match attempt {
-            Attempt::Resume => {}
-            Attempt::Afresh => source.forget(),
-        }
-        while let Ok(room) = signals.reserve().await {
-            let Some(signal) = source.next().await else { continue };
-            let (failed, closed) = (matches!(signal, Signal::Failed(_)), matches!(signal, Signal::Closed));
-            room.send(signal);
-            if closed {
-                return;
+        let signals = stream::unfold(source, async |mut source| {
+            loop {
+                if let Some(signal) = source.next().await {
+                    return Some((signal, source));
+                }
             }
-            if failed {
-                break;
-            }
-        }
+        });
+        Self { client: Box::new(client), signals: Box::pin(signals) }
     }
 }
 

@@ -2,23 +2,28 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::driver::Driver;
+use super::client::PACKET_IDS;
+use super::driver::{Driver, Setup};
 use super::outbound::{Load, Outbound};
-use super::settings::{BrokerSettings, SettingsError};
-use super::tls;
-use crate::core::{BrokerCommand, BrokerEvent, ConnId, PublishOutcome, SubscribeOutcome};
+use crate::core::{BrokerCommand, BrokerEvent, PublishOutcome, SubscribeOutcome};
+
+/// Unsubscribes that fit into the queue when publishes and subscribes no longer do.
+const UNSUBSCRIBES_BEYOND: usize = 65_536;
 
 /// A connection that keeps itself up: it reconnects for ever, and says so in its events.
 ///
 /// Dropped without [`BrokerCommand::Disconnect`] it ends at once and without a word to the broker.
 #[derive(Debug)]
 pub struct Connection {
-    /// Unbounded, because commands that may pile up take a place in `load` first, and the others answer something:
-    /// there are never more acknowledgements than deliveries, nor more unsubscribes than subscriptions.
-    commands: mpsc::UnboundedSender<BrokerCommand>,
+    /// Has room for all that `load` lets in, for one acknowledgement of every open delivery, and for the one
+    /// disconnect. An acknowledgement can thus find it full only if the core gives one twice, or if the broker
+    /// breaks MQTT's rules; it is then dropped, and the broker sends the message again when it next connects.
+    ///
+    /// The room is not reserved in memory: the channel grows and shrinks with what is in it.
+    commands: mpsc::Sender<BrokerCommand>,
     load: Arc<Load>,
     task: JoinHandle<()>,
 }
@@ -36,47 +41,37 @@ pub enum Submitted {
 }
 
 impl Connection {
-    /// Starts the connection. Must be called in a Tokio runtime.
-    ///
-    /// Events come in batches, in order. While `events` is full nothing is read from the broker.
-    ///
-    /// # Errors
-    ///
-    /// What [`BrokerSettings::check`] finds. A broker that is not there is no error: it is waited for.
-    pub fn start(
-        conn: ConnId,
-        settings: BrokerSettings,
-        events: mpsc::Sender<(ConnId, Vec<BrokerEvent>)>,
-    ) -> Result<Self, SettingsError> {
-        settings.check_values()?;
-        let tls = tls::client_config(&settings)?;
-        let load = Arc::new(Load::new(settings.queue));
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let driver = Driver::new(conn, settings, tls, events, receiver, Outbound::new(Arc::clone(&load)));
-        Ok(Self { commands, load, task: tokio::spawn(driver.run()) })
+    pub(super) fn spawn(setup: Setup) -> Self {
+        let load = Arc::new(Load::new(setup.settings.queue, UNSUBSCRIBES_BEYOND));
+        let room = setup.settings.queue + UNSUBSCRIBES_BEYOND + PACKET_IDS + 1;
+        let (commands, receiver) = mpsc::channel(room.min(Semaphore::MAX_PERMITS));
+        let retained = setup.settings.retained;
+        let driver = Driver::new(setup, receiver, Outbound::new(Arc::clone(&load), retained));
+        Self { commands, load, task: tokio::spawn(driver.run()) }
     }
 
     /// Hands over a command. Never blocks.
     pub fn submit(&self, command: BrokerCommand) -> Submitted {
-        let takes_a_place = match &command {
-            BrokerCommand::Publish { .. } | BrokerCommand::Subscribe { .. } => true,
-            BrokerCommand::Unsubscribe { .. } | BrokerCommand::Ack { .. } | BrokerCommand::Disconnect => false,
+        let has_a_place = match &command {
+            BrokerCommand::Publish { .. } | BrokerCommand::Subscribe { .. } => self.load.enter(),
+            BrokerCommand::Unsubscribe { .. } => self.load.enter_beyond(),
+            BrokerCommand::Ack { .. } | BrokerCommand::Disconnect => true,
         };
-        if takes_a_place && !self.load.enter() {
-            return refused(command);
+        if !has_a_place {
+            return Submitted::refused(command);
         }
-        match self.commands.send(command) {
+        match self.commands.try_send(command) {
             Ok(()) => Submitted::Queued,
-            // The connection has ended.
-            Err(mpsc::error::SendError(command)) => refused(command),
+            // `Closed`: the connection has ended.
+            Err(mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command)) => {
+                Submitted::refused(command)
+            }
         }
     }
 
-    /// Waits until the connection has ended, after [`BrokerCommand::Disconnect`] was submitted.
-    ///
-    /// A broker that takes what was submitted before but never answers can make this last: bound it. So can events
-    /// that nobody takes: take them or drop the receiver.
-    pub async fn closed(&mut self) {
+    /// Waits until the connection has ended: after the core took [`BrokerEvent::Closed`], or by an error in this
+    /// program.
+    pub async fn ended(&mut self) {
         if !self.task.is_finished() {
             // An error is a panic, which the runtime has reported, or an abort, which only the drop does.
             let _ended = (&mut self.task).await;
@@ -90,17 +85,21 @@ impl Drop for Connection {
     }
 }
 
-fn refused(command: BrokerCommand) -> Submitted {
-    match command {
-        BrokerCommand::Publish { token: Some(token), .. } => {
-            Submitted::Answered(BrokerEvent::Published { token, outcome: PublishOutcome::Busy })
+impl Submitted {
+    /// Answers a command that finds the queue full or the connection gone.
+    pub fn refused(command: BrokerCommand) -> Self {
+        match command {
+            BrokerCommand::Publish { token: Some(token), .. } => {
+                Self::Answered(BrokerEvent::Published { token, outcome: PublishOutcome::Busy })
+            }
+            BrokerCommand::Subscribe { token, .. } => {
+                Self::Answered(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost })
+            }
+            // It has its place in every queue, so the connection is gone.
+            BrokerCommand::Disconnect => Self::Answered(BrokerEvent::Closed),
+            BrokerCommand::Publish { token: None, .. }
+            | BrokerCommand::Unsubscribe { .. }
+            | BrokerCommand::Ack { .. } => Self::Dropped,
         }
-        BrokerCommand::Subscribe { token, .. } => {
-            Submitted::Answered(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost })
-        }
-        BrokerCommand::Publish { token: None, .. }
-        | BrokerCommand::Unsubscribe { .. }
-        | BrokerCommand::Ack { .. }
-        | BrokerCommand::Disconnect => Submitted::Dropped,
     }
 }

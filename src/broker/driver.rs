@@ -1,7 +1,7 @@
 //! The task behind a connection: one for its whole life, whatever becomes of the TCP connection.
 //!
-//! The library's event loop (`pump`) and the handling of its signals run in this one task, so they alternate and never
-//! overlap: when a command is carried out, all that the event loop has noticed so far has been taken note of. An
+//! The library's event loop and the handling of its signals run in this one task, so they alternate and never overlap:
+//! when a command is carried out, all that the event loop has noticed so far has been taken note of. An
 //! acknowledgement thus never goes to another connection than the one its message came on. The event loop's future is
 //! never dropped while the connection is in use; between its steps it may rest as long as the core does not take its
 //! events, which stops the reading from the broker, as MQTT's flow control wants it.
@@ -9,48 +9,64 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{FutureExt as _, StreamExt as _};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::access::Events;
 use super::backoff::Backoff;
 use super::client::{Answer, Attempt, Client, Incoming, Purpose, Signal, Version, Window, Wire};
-use super::failure::{Failure, Moment};
+use super::failure::{Failure, Moment, Standing};
 use super::inbound::{Arrival, Inbound};
-use super::outbound::{Outbound, Publish, Request};
-use super::settings::{BrokerSettings, Protocol};
+use super::outbound::{Outbound, Publish};
+use super::requests::Request;
+use super::settings::BrokerSettings;
+use super::versions::{Proven, first_version, next_version};
 use crate::core::{BrokerCommand, BrokerEvent, BrokerOffer, ConnId};
 use crate::wire::Qos;
 
 /// A connection that held this long was a good one: the next attempt after it comes soon.
 const STABLE: Duration = Duration::from_secs(30);
 
-/// A connection that stays down is reported again after this time.
+/// That the gateway's own connection stays down is reported again after this time.
 const REMINDER: Duration = Duration::from_secs(60);
+
+/// What is left to send, its answers and DISCONNECT may take this long.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Signals taken note of before the commands get their turn. Enough for one batch of the library's reads.
+const SIGNALS_PER_TURN: usize = 256;
 
 /// Commands carried out before the event loop gets its turn.
 const COMMANDS_PER_TURN: usize = 256;
 
-pub(super) struct Driver {
+/// What a connection is told before it starts.
+pub(super) struct Setup {
     pub(super) conn: ConnId,
     pub(super) settings: BrokerSettings,
     pub(super) tls: Option<Arc<ClientConfig>>,
-    pub(super) events: mpsc::Sender<(ConnId, Vec<BrokerEvent>)>,
-    pub(super) commands: mpsc::UnboundedReceiver<BrokerCommand>,
-    pub(super) outbound: Outbound,
+    pub(super) purpose: Purpose,
+    pub(super) proven: Proven,
+    pub(super) events: Events,
+}
+
+pub(super) struct Driver {
+    setup: Setup,
+    commands: mpsc::Receiver<BrokerCommand>,
+    outbound: Outbound,
     inbound: Inbound,
     /// Events for the core, sent as one batch at the end of each turn.
     out: Vec<BrokerEvent>,
     stage: Stage,
     link: Link,
+    standing: Standing,
     backoff: Backoff,
-    /// When to try again, and how.
-    retry: Option<(Instant, Attempt)>,
-    /// The last [`BrokerEvent::Down`], while it holds.
+    /// When to try again; until then the event loop rests. `None` while an attempt is under way or the link is up.
+    retry_at: Option<Instant>,
+    /// The gateway's own connection: the last [`BrokerEvent::Down`], while it holds.
     reported: Option<(Instant, String)>,
-    /// The version that the broker was last seen to speak.
-    proven: Option<Version>,
 }
 
 /// How far the connection is on its way to the end.
@@ -58,9 +74,13 @@ pub(super) struct Driver {
 enum Stage {
     Running,
     /// The core has asked to disconnect; what was submitted before is being sent.
-    Flushing,
+    Flushing {
+        until: Instant,
+    },
     /// DISCONNECT has been asked for.
-    Leaving,
+    Leaving {
+        until: Instant,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +91,8 @@ enum Link {
 
 /// How a turn ends if not by another one.
 enum Ending {
-    /// The broker may speak this version instead.
-    Switch(Version),
+    /// To go on in this version with nothing left of what the library knows.
+    Anew(Version),
     Over,
 }
 
@@ -83,46 +103,47 @@ enum Wake {
     /// `None`: the handle is gone.
     Command(Option<BrokerCommand>),
     Retry,
+    /// The broker takes too long to let us go.
+    Overdue,
 }
 
 impl Driver {
-    pub(super) fn new(
-        conn: ConnId,
-        settings: BrokerSettings,
-        tls: Option<Arc<ClientConfig>>,
-        events: mpsc::Sender<(ConnId, Vec<BrokerEvent>)>,
-        commands: mpsc::UnboundedReceiver<BrokerCommand>,
-        outbound: Outbound,
-    ) -> Self {
+    pub(super) fn new(setup: Setup, commands: mpsc::Receiver<BrokerCommand>, outbound: Outbound) -> Self {
         Self {
-            conn,
-            settings,
-            tls,
-            events,
+            setup,
             commands,
             outbound,
             inbound: Inbound::default(),
             out: Vec::new(),
             stage: Stage::Running,
             link: Link::Down,
+            standing: Standing::Unknown,
             backoff: Backoff::new(),
-            retry: Some((Instant::now(), Attempt::Resume)),
+            retry_at: Some(Instant::now()),
             reported: None,
-            proven: None,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let mut version = Version::first(self.settings.protocol);
+        let Setup { settings, proven, .. } = &self.setup;
+        let mut version = first_version(settings.protocol, proven.get());
         loop {
-            let mut wire = version.open(&self.settings, self.tls.clone(), Purpose::Session);
+            let Setup { settings, tls, purpose, .. } = &self.setup;
+            let mut wire = version.open(settings, tls.clone(), purpose);
             match self.drive(version, &mut wire).await {
-                Ending::Switch(other) => version = other,
+                Ending::Anew(next) => version = next,
                 Ending::Over => break,
+            }
+            drop(wire);
+            // The reason is not to wait for the next thing that happens.
+            if self.emit().await.is_err() {
+                break;
             }
         }
         self.outbound.abandon(&mut self.out);
-        self.emit_if_room();
+        self.out.push(BrokerEvent::Closed);
+        // If nobody listens the process ends.
+        let _nobody_listens = self.emit().await;
     }
 
     /// Runs the connection in one version.
@@ -143,12 +164,11 @@ impl Driver {
         let running = self.stage == Stage::Running;
         tokio::select! {
             biased;
-            // Ends only after `Signal::Closed`, which ends the driver before this is polled again.
-            () = &mut wire.pump => Wake::Signal(Signal::Closed),
-            Some(signal) = wire.signals.recv() => Wake::Signal(signal),
+            signal = wire.signals.next(), if self.retry_at.is_none() => Wake::Signal(signal.unwrap_or(Signal::Closed)),
             answer = self.outbound.next_answer() => Wake::Answer(answer),
             command = self.commands.recv(), if running => Wake::Command(command),
-            () = until(self.retry.map(|(at, _)| at)) => Wake::Retry,
+            () = until(self.retry_at) => Wake::Retry,
+            () = until(self.stage.end()) => Wake::Overdue,
         }
     }
 
@@ -160,15 +180,15 @@ impl Driver {
             Wake::Signal(signal) => self.on_signal(signal, version, client)?,
             Wake::Answer(first) => answer = Some(first),
             Wake::Command(first) => command = Some(first.unwrap_or(BrokerCommand::Disconnect)),
-            Wake::Retry => {
-                if let Some((_, attempt)) = self.retry.take() {
-                    // There is room: the event loop waits for this.
-                    let _sent = wire.attempts.try_send(attempt);
-                }
-            }
+            Wake::Retry => self.retry_at = None,
+            Wake::Overdue => return Err(Ending::Over),
         }
         // The signals first: commands must find the link as the event loop knows it.
-        while let Ok(signal) = wire.signals.try_recv() {
+        for _ in 0..SIGNALS_PER_TURN {
+            if self.retry_at.is_some() {
+                break;
+            }
+            let Some(Some(signal)) = wire.signals.next().now_or_never() else { break };
             self.on_signal(signal, version, client)?;
         }
         while let Some(answer) = answer.take().or_else(|| self.outbound.try_answer()) {
@@ -182,18 +202,27 @@ impl Driver {
             let Some(command) = command.take().or_else(|| self.commands.try_recv().ok()) else { break };
             self.on_command(now, command, client);
         }
-        match self.link {
-            Link::Up { offer, window, .. } => {
+        self.go_on(client)
+    }
+
+    /// Sends what may be sent, and ends what has to end.
+    fn go_on(&mut self, client: &dyn Client) -> Result<(), Ending> {
+        match (self.link, self.stage) {
+            (Link::Up { offer, window, .. }, stage) => {
                 self.outbound.hand_over(client, &offer, window, &mut self.out);
-                if self.stage == Stage::Flushing && self.outbound.is_idle() {
+                if let Stage::Flushing { until } = stage
+                    && self.outbound.is_idle()
+                {
                     client.disconnect();
-                    self.stage = Stage::Leaving;
+                    self.stage = Stage::Leaving { until };
                 }
                 Ok(())
             }
-            Link::Down if self.stage == Stage::Running => Ok(()),
+            (Link::Down, Stage::Running) => Ok(()),
+            // The broker may have taken the CONNECT already. A will in it is taken back only by DISCONNECT.
+            (Link::Down, Stage::Flushing { .. }) if self.retry_at.is_none() && self.setup.purpose.has_will() => Ok(()),
             // Nothing can be sent: do not wait for a broker that may never come.
-            Link::Down => Err(Ending::Over),
+            (Link::Down, Stage::Flushing { .. } | Stage::Leaving { .. }) => Err(Ending::Over),
         }
     }
 
@@ -209,7 +238,7 @@ impl Driver {
                     client.acknowledge(qos, packet);
                 }
             }
-            BrokerCommand::Disconnect => self.stage = Stage::Flushing,
+            BrokerCommand::Disconnect => self.stage = Stage::Flushing { until: now + LEAVE_WITHIN },
         }
     }
 
@@ -227,9 +256,19 @@ impl Driver {
 
     fn on_up(&mut self, session_present: bool, offer: BrokerOffer, window: Window, version: Version) {
         let now = Instant::now();
-        info!(conn = self.conn.0, session_present, "connected to {} ({version})", self.settings.url);
+        let Setup { conn, settings, purpose, proven, .. } = &self.setup;
+        match purpose {
+            Purpose::Gateway | Purpose::Probe => {
+                info!(session_present, "connected to {} ({version})", settings.url);
+            }
+            // The core tells about clients.
+            Purpose::Client(_) => {
+                debug!(conn = conn.0, session_present, "connected as `{}` ({version})", settings.client_id);
+            }
+        }
+        proven.set(version);
+        self.standing = Standing::Accepted;
         self.link = Link::Up { offer, window, since: now };
-        self.proven = Some(version);
         self.reported = None;
         if !session_present {
             self.inbound.forget();
@@ -237,7 +276,7 @@ impl Driver {
         }
         let dropped = self.outbound.drop_outdated(now, &mut self.out);
         if dropped > 0 {
-            warn!(conn = self.conn.0, "dropped {dropped} QoS 0 messages that waited too long for the broker");
+            warn!(conn = conn.0, "dropped {dropped} QoS 0 messages that waited too long for the broker");
         }
         self.out.push(BrokerEvent::Up { session_present, offer });
     }
@@ -247,43 +286,63 @@ impl Driver {
         let (moment, attempt) = match self.link {
             Link::Up { since, .. } => {
                 self.inbound.disconnected();
-                let attempt = if now.duration_since(since) < STABLE {
-                    self.outbound.broke_early()
-                } else {
+                let early = now.duration_since(since) < STABLE;
+                if !early {
                     self.backoff.reset();
-                    Attempt::Resume
-                };
-                (Moment::Up, attempt)
+                }
+                let suspicious = early && failure.may_be_the_packet();
+                (Moment::Up, if suspicious { self.outbound.broke_early() } else { Attempt::Resume })
             }
-            Link::Down => (Moment::Connecting, Attempt::Resume),
+            Link::Down => {
+                self.outbound.excuse();
+                (Moment::Connecting, Attempt::Resume)
+            }
         };
         self.link = Link::Down;
         if self.stage != Stage::Running {
             return Err(Ending::Over);
         }
-        let reason = failure.explain(moment, version, &self.settings);
-        let next = next_version(self.settings.protocol, version, self.proven, moment, failure);
+        let Setup { conn, settings, proven, .. } = &self.setup;
+        let reason = failure.explain(moment, version, settings);
+        let next = next_version(settings.protocol, version, proven.get(), moment, failure);
         if next == Version::V311 && version == Version::V5 {
-            debug!(conn = self.conn.0, "{reason}; trying {next}");
-            self.retry = Some((now, attempt));
-            return Err(Ending::Switch(next));
+            debug!(conn = conn.0, "{reason}; trying {next}");
+            self.retry_at = Some(now);
+            return Err(Ending::Anew(next));
         }
         let pause = self.backoff.pause();
-        debug!(conn = self.conn.0, "{reason}; next attempt in {pause:?}");
-        self.retry = Some((now + pause, attempt));
-        self.report(now, moment, reason);
-        if next == version { Ok(()) } else { Err(Ending::Switch(next)) }
+        debug!(conn = conn.0, "{reason}; next attempt in {pause:?}");
+        if attempt == Attempt::Afresh {
+            warn!(
+                conn = conn.0,
+                "the broker ends one connection after the other with the same packet under way: the session begins \
+                 anew, and what was under way is sent one by one ({reason})"
+            );
+        }
+        self.retry_at = Some(now + pause);
+        self.report(now, moment, reason, failure);
+        match attempt {
+            Attempt::Resume if next == version => Ok(()),
+            Attempt::Resume | Attempt::Afresh => Err(Ending::Anew(next)),
+        }
     }
 
-    /// Tells the core that the connection is down: at once, when the reason changes, and now and then.
-    fn report(&mut self, now: Instant, moment: Moment, reason: String) {
-        let known = self.reported.as_ref().is_some_and(|(at, former)| {
-            moment == Moment::Connecting && *former == reason && now.duration_since(*at) < REMINDER
-        });
-        if !known {
-            self.reported = Some((now, reason.clone()));
-            self.out.push(BrokerEvent::Down { reason });
+    /// Tells the core that the connection is down. Whether a client may connect hangs on each single attempt; of the
+    /// gateway's own connection the core hears at once, when the reason changes, and now and then.
+    fn report(&mut self, now: Instant, moment: Moment, reason: String, failure: &Failure) {
+        match self.setup.purpose {
+            Purpose::Client(_) => {}
+            Purpose::Gateway | Purpose::Probe => {
+                let known = self.reported.as_ref().is_some_and(|(at, former)| {
+                    moment == Moment::Connecting && *former == reason && now.duration_since(*at) < REMINDER
+                });
+                if known {
+                    return;
+                }
+                self.reported = Some((now, reason.clone()));
+            }
         }
+        self.out.push(BrokerEvent::Down { reason, refusal: failure.refusal(self.standing) });
     }
 
     fn on_message(&mut self, incoming: Incoming, client: &dyn Client) {
@@ -301,26 +360,20 @@ impl Driver {
 
     /// Sends the batch. While the core does not take it, everything here rests.
     async fn emit(&mut self) -> Result<(), Ending> {
-        match self.stage {
-            Stage::Running if self.out.is_empty() => Ok(()),
-            Stage::Running => {
-                let batch = std::mem::take(&mut self.out);
-                self.events.send((self.conn, batch)).await.map_err(|_| Ending::Over)
-            }
-            Stage::Flushing | Stage::Leaving => {
-                self.emit_if_room();
-                Ok(())
-            }
+        if self.out.is_empty() {
+            return Ok(());
         }
+        let batch = std::mem::take(&mut self.out);
+        self.setup.events.send((self.setup.conn, batch)).await.map_err(|_| Ending::Over)
     }
+}
 
-    /// Sends the batch if there is room: whoever asked to disconnect may have stopped listening.
-    fn emit_if_room(&mut self) {
-        if !self.out.is_empty() {
-            let batch = std::mem::take(&mut self.out);
-            if self.events.try_send((self.conn, batch)).is_err() {
-                debug!(conn = self.conn.0, "nobody takes the last events of the connection");
-            }
+impl Stage {
+    /// When the connection ends, in order or not.
+    fn end(self) -> Option<Instant> {
+        match self {
+            Self::Running => None,
+            Self::Flushing { until } | Self::Leaving { until } => Some(until),
         }
     }
 }
@@ -329,65 +382,5 @@ async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Chooses the version of the next attempt after a failure.
-pub(super) fn next_version(
-    protocol: Protocol,
-    version: Version,
-    proven: Option<Version>,
-    moment: Moment,
-    failure: &Failure,
-) -> Version {
-    match (protocol, moment) {
-        (Protocol::V5 | Protocol::V311, _) | (Protocol::Auto, Moment::Up) => return version,
-        (Protocol::Auto, Moment::Connecting) => {}
-    }
-    let refused_outright = failure.refuses_the_version();
-    match (version, proven) {
-        // A broker that has spoken MQTT 5 and closes now is starting or stopping, not growing older.
-        (Version::V5, Some(Version::V5)) if !refused_outright => Version::V5,
-        (Version::V5, _) if failure.may_be_the_version() => Version::V311,
-        (Version::V5, _) => Version::V5,
-        (Version::V311, Some(Version::V311)) if !refused_outright => Version::V311,
-        (Version::V311, _) => Version::V5,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::BrokerReason;
-
-    fn next(version: Version, proven: Option<Version>, failure: &Failure) -> Version {
-        next_version(Protocol::Auto, version, proven, Moment::Connecting, failure)
-    }
-
-    #[test]
-    fn auto_falls_back_when_the_broker_may_not_speak_mqtt_5() {
-        let refused = Failure::Refused(BrokerReason(0x84));
-        let unreachable = Failure::Io(std::io::ErrorKind::ConnectionRefused.into());
-        assert_eq!(next(Version::V5, None, &refused), Version::V311);
-        assert_eq!(next(Version::V5, None, &Failure::Closed), Version::V311);
-        assert_eq!(next(Version::V5, None, &Failure::Refused(BrokerReason(0x87))), Version::V5);
-        assert_eq!(next(Version::V5, None, &unreachable), Version::V5);
-    }
-
-    #[test]
-    fn auto_remembers_what_worked() {
-        let refused = Failure::Refused(BrokerReason(0x84));
-        assert_eq!(next(Version::V5, Some(Version::V5), &Failure::Closed), Version::V5);
-        assert_eq!(next(Version::V311, Some(Version::V311), &Failure::Closed), Version::V311);
-        assert_eq!(next(Version::V311, Some(Version::V311), &refused), Version::V5);
-        assert_eq!(next(Version::V311, None, &Failure::Closed), Version::V5);
-    }
-
-    #[test]
-    fn a_chosen_version_stays() {
-        let refused = Failure::Refused(BrokerReason(0x84));
-        for (protocol, version) in [(Protocol::V5, Version::V5), (Protocol::V311, Version::V311)] {
-            assert_eq!(next_version(protocol, version, None, Moment::Connecting, &refused), version);
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! A small MQTT broker inside the gateway, for trying out: it keeps nothing across restarts and refuses nobody.
 //!
-//! It speaks MQTT 3.1.1, because a port of rumqttd speaks one version only and 3.1.1 is what the common command-line
-//! clients speak unless told otherwise.
+//! A port of rumqttd speaks one version only. The one that is asked for speaks MQTT 3.1.1, as the common command-line
+//! clients do unless told otherwise; a second one, on this machine only, speaks MQTT 5 with the gateway, because there
+//! each message says which subscription brought it.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +14,7 @@ use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 use thiserror::Error;
 use tracing::error;
 
-use super::settings::Protocol;
+use super::settings::{Protocol, RetainedMessages};
 
 /// How long the broker may take to open its port.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct EmbeddedBroker {
     addr: SocketAddr,
+    gateway_addr: SocketAddr,
 }
 
 /// Why the embedded broker did not start.
@@ -37,18 +39,18 @@ pub enum EmbeddedBrokerError {
 
 impl EmbeddedBroker {
     /// The protocol that a connection to the embedded broker must use.
-    pub const PROTOCOL: Protocol = Protocol::V311;
+    pub const PROTOCOL: Protocol = Protocol::V5;
+
+    /// When it sends retained messages to the gateway.
+    pub const RETAINED: RetainedMessages = RetainedMessages::OnFirstSubscribe;
 
     /// A directive for the log filter: what rumqttd logs, such as each client that leaves, is not for our users.
     pub const LOG_FILTER: &'static str = "rumqttd=off";
 
     /// Starts the broker and waits until it listens. With port 0 the system chooses a free one.
     pub fn start(addr: SocketAddr) -> Result<Self, EmbeddedBrokerError> {
-        // rumqttd only logs it if the port is taken, and does not tell which one port 0 became.
-        let addr = TcpListener::bind(addr)
-            .and_then(|listener| listener.local_addr())
-            .map_err(|problem| EmbeddedBrokerError::Listen { addr, problem })?;
-        let mut broker = Broker::new(config(addr));
+        let [addr, gateway_addr] = free([addr, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])?;
+        let mut broker = Broker::new(config(addr, gateway_addr));
         thread::Builder::new()
             .name("embedded-broker".to_owned())
             .spawn(move || {
@@ -58,7 +60,8 @@ impl EmbeddedBroker {
             })
             .map_err(EmbeddedBrokerError::Thread)?;
         wait_until_open(addr)?;
-        Ok(Self { addr })
+        wait_until_open(gateway_addr)?;
+        Ok(Self { addr, gateway_addr })
     }
 
     /// Returns where the broker listens.
@@ -66,13 +69,26 @@ impl EmbeddedBroker {
         self.addr
     }
 
-    /// Returns where a client on this machine finds the broker.
-    pub fn local_addr(&self) -> SocketAddr {
-        reachable(self.addr)
+    /// Returns where the gateway finds the broker, for connections in [`Self::PROTOCOL`].
+    pub fn gateway_addr(&self) -> SocketAddr {
+        self.gateway_addr
     }
 }
 
-fn config(listen: SocketAddr) -> Config {
+/// Makes sure that both addresses are free, and finds out what port 0 becomes: rumqttd only logs that one is taken, and
+/// does not tell what it has chosen.
+fn free(addrs: [SocketAddr; 2]) -> Result<[SocketAddr; 2], EmbeddedBrokerError> {
+    let listen = |addr| {
+        let listener = TcpListener::bind(addr)?;
+        Ok((listener.local_addr()?, listener))
+    };
+    let listen = |addr| listen(addr).map_err(|problem| EmbeddedBrokerError::Listen { addr, problem });
+    // Both at the same time, so that they differ.
+    let ((first, _taken), (second, _taken_too)) = (listen(addrs[0])?, listen(addrs[1])?);
+    Ok([first, second])
+}
+
+fn config(clients: SocketAddr, gateway: SocketAddr) -> Config {
     let connections = ConnectionSettings {
         connection_timeout_ms: 5_000,
         max_payload_size: 1 << 20,
@@ -81,13 +97,14 @@ fn config(listen: SocketAddr) -> Config {
         external_auth: None,
         dynamic_filters: true,
     };
-    let server = ServerSettings {
-        name: "embedded-mqtt".to_owned(),
+    let server = |name: &str, listen| ServerSettings {
+        name: name.to_owned(),
         listen,
         tls: None,
         next_connection_delay_ms: 1,
-        connections,
+        connections: connections.clone(),
     };
+    let server = |name: &str, listen| Some(HashMap::from([(name.to_owned(), server(name, listen))]));
     Config {
         router: RouterConfig {
             max_connections: 10_000,
@@ -97,7 +114,8 @@ fn config(listen: SocketAddr) -> Config {
             max_segment_count: 10,
             ..RouterConfig::default()
         },
-        v4: Some(HashMap::from([("embedded".to_owned(), server)])),
+        v4: server("embedded-mqtt", clients),
+        v5: server("embedded-mqtt5", gateway),
         ..Config::default()
     }
 }

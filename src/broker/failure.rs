@@ -37,7 +37,28 @@ pub(super) enum Moment {
     Up,
 }
 
+/// What the broker has said to a connection so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Unknown,
+    /// It has accepted the connection, be it a former attempt.
+    Accepted,
+}
+
 impl Failure {
+    /// Returns the broker's word, if it said that it does not want the connection.
+    ///
+    /// To a connection that it has accepted before, trouble that will pass is no such word: trying again helps.
+    pub(super) fn refusal(&self, standing: Standing) -> Option<BrokerReason> {
+        match (self, standing) {
+            (Self::Refused(reason), Standing::Unknown) => Some(*reason),
+            (Self::Refused(reason) | Self::Disconnected { reason, .. }, _) => {
+                Some(*reason).filter(|reason| !will_pass(*reason))
+            }
+            (Self::Io(_) | Self::Tls(_) | Self::Closed | Self::TimedOut | Self::Silent | Self::Garbage(_), _) => None,
+        }
+    }
+
     /// Returns whether an attempt to connect may have failed because the broker does not speak the version.
     ///
     /// A broker of the time before MQTT 5 answers with CONNACK 01, which is too short for MQTT 5, or closes.
@@ -56,6 +77,24 @@ impl Failure {
     /// Returns whether the broker said itself that it does not speak the version.
     pub(super) fn refuses_the_version(&self) -> bool {
         matches!(self, Self::Refused(reason) if *reason == UNSUPPORTED_VERSION)
+    }
+
+    /// Returns whether the broker ended the connection itself, and may have done so for what it was sent. Silence, a
+    /// broken network and the broker's own trouble have other causes.
+    pub(super) fn may_be_the_packet(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Disconnected { reason, .. } => *reason == NO_REASON || !is_about_the_connection(*reason),
+            // So it looks if the broker closes while it has not read all that was sent.
+            Self::Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::UnexpectedEof
+            ),
+            Self::Tls(_) | Self::Refused(_) | Self::TimedOut | Self::Silent | Self::Garbage(_) => false,
+        }
     }
 
     /// Says what was tried, what happened, and where it is known what to do about it.
@@ -104,6 +143,21 @@ impl Failure {
 }
 
 const UNSUPPORTED_VERSION: BrokerReason = BrokerReason(0x84);
+
+/// MQTT 5 §3.14.2.1: also what a DISCONNECT without a reason code means.
+const NO_REASON: BrokerReason = BrokerReason(0x00);
+
+/// Returns whether a reason is the broker's present state and not what the connection is or did: server unavailable,
+/// busy or shutting down, keep alive timeout, connection rate exceeded (MQTT 5 §2.4); or no reason at all.
+fn will_pass(reason: BrokerReason) -> bool {
+    matches!(reason.0, 0x00 | 0x88 | 0x89 | 0x8B | 0x8D | 0x9F)
+}
+
+/// Returns whether a reason has nothing to do with any packet: the broker's present state, the session taken over, an
+/// operator, another server to use (MQTT 5 §2.4).
+fn is_about_the_connection(reason: BrokerReason) -> bool {
+    will_pass(reason) || matches!(reason.0, 0x8E | 0x98 | 0x9C | 0x9D)
+}
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds say enough themselves")]
 fn io_words(error: &io::Error) -> String {
@@ -209,6 +263,37 @@ mod tests {
              not authorised (check username and password, and the broker's access list)"
         );
         assert!(explained(&Failure::Refused(BrokerReason(0x85))).contains("`gateway`"));
+    }
+
+    #[test]
+    fn trouble_of_the_brokers_own_refuses_nobody_whom_it_has_accepted() {
+        let refused = |reason, standing| Failure::Refused(BrokerReason(reason)).refusal(standing);
+        let ended = |reason| Failure::Disconnected { reason: BrokerReason(reason), text: None };
+        assert_eq!(refused(0x89, Standing::Unknown), Some(BrokerReason(0x89)));
+        assert_eq!(refused(0x89, Standing::Accepted), None);
+        assert_eq!(refused(0x87, Standing::Accepted), Some(BrokerReason(0x87)));
+        assert_eq!(ended(0x8E).refusal(Standing::Accepted), Some(BrokerReason(0x8E)));
+        assert_eq!(ended(0x8B).refusal(Standing::Accepted), None);
+        assert_eq!(Failure::Closed.refusal(Standing::Unknown), None);
+    }
+
+    #[test]
+    fn only_a_broker_that_hangs_up_casts_suspicion_on_what_it_was_sent() {
+        let ended = |reason| Failure::Disconnected { reason: BrokerReason(reason), text: None };
+        let io = |kind: io::ErrorKind| Failure::Io(kind.into());
+        for failure in [Failure::Closed, ended(0x00), ended(0x81), ended(0x8F), io(io::ErrorKind::ConnectionReset)] {
+            assert!(failure.may_be_the_packet(), "{failure:?}");
+        }
+        for failure in [
+            Failure::Silent,
+            Failure::TimedOut,
+            ended(0x8B),
+            ended(0x8E),
+            io(io::ErrorKind::TimedOut),
+            io(io::ErrorKind::NetworkUnreachable),
+        ] {
+            assert!(!failure.may_be_the_packet(), "{failure:?}");
+        }
     }
 
     #[test]

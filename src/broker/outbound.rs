@@ -4,10 +4,7 @@
 //! connection. When the broker has lost the session it forgets them; then a QoS 1 message is handed over again as a
 //! new one, before anything younger, and a QoS 2 message is answered with `Lost`, because it may have arrived.
 //!
-//! Some brokers end the connection when they do not want a message. Repeated in each new connection, one device's
-//! message would keep the gateway from the broker for ever. So when connections break early with the same message
-//! under way, the session is given up and what was under way is sent one by one: the message with which the
-//! connection breaks then is the one, and is refused.
+//! What the broker hangs up on is found and refused: see `suspicion`.
 //!
 //! Each request handed over is a future in one `FuturesUnordered`. The library completes it in the same step in which
 //! it takes the broker's answer, so no answer is lost with a broken connection, as the library's events are: it drops
@@ -26,24 +23,19 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::client::{Answer, Answering, Attempt, Client, Window};
-use crate::core::topics::TopicFilter;
-use crate::core::{
-    BrokerEvent, BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
-};
+use super::requests::{REQUEST_WINDOW, Request, Requests};
+use super::settings::RetainedMessages;
+use super::suspicion::{Breaks, Pace};
+use crate::core::{BrokerEvent, BrokerOffer, BrokerReason, Message, PublishOutcome, Token};
 use crate::wire::Qos;
 
-/// QoS 0 publishes that the library may hold at the same time: enough for full writes, few enough to bound it.
-const QOS0_WINDOW: usize = 512;
-
-/// Subscribes and unsubscribes that may wait for the broker's answer at the same time.
-const REQUEST_WINDOW: usize = 128;
+/// QoS 0 publishes that the library may hold at the same time: enough for full writes, few enough to bound it. On a
+/// connection with a short queue, as many as that has places.
+pub(super) const QOS0_WINDOW: usize = 512;
 
 /// A QoS 0 message that waited longer than this for the broker is not sent any more: nobody expects it to arrive at
 /// all, and an old reading would pass for a new one.
 const QOS0_KEPT: Duration = Duration::from_secs(30);
-
-/// Connections that broke early with a message under way, after which the message is a suspect.
-const SUSPECT_AFTER: u32 = 3;
 
 /// MQTT 5 §2.4.
 const UNSPECIFIED_ERROR: BrokerReason = BrokerReason(0x80);
@@ -53,6 +45,8 @@ const UNSPECIFIED_ERROR: BrokerReason = BrokerReason(0x80);
 pub(super) struct Load {
     waiting: AtomicUsize,
     limit: usize,
+    /// Places after the limit, for what is worse to refuse.
+    beyond: usize,
 }
 
 /// A publish on its way.
@@ -60,15 +54,7 @@ pub(super) struct Load {
 pub(super) struct Publish {
     token: Option<Token>,
     message: Message,
-    /// Connections that broke early while this was under way.
-    broke: u32,
-}
-
-/// A change of subscriptions on its way.
-#[derive(Debug)]
-pub(super) enum Request {
-    Subscribe { token: Token, filter: TopicFilter, qos: Qos, id: SubscriptionId },
-    Unsubscribe { filter: TopicFilter },
+    breaks: Breaks,
 }
 
 #[derive(Debug)]
@@ -83,18 +69,8 @@ pub(super) struct Outbound {
     stale: usize,
     session: u64,
     pace: Pace,
-    requests: VecDeque<Request>,
-    requests_in_flight: Slab<Request>,
+    requests: Requests,
     answers: FuturesUnordered<Answering>,
-}
-
-/// How many messages at QoS 1 and 2 to send before the first is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// As many as the broker takes.
-    Full,
-    /// One, to find out which one breaks the connection.
-    OneByOne,
 }
 
 /// How many of the publishes are under way at each QoS.
@@ -112,27 +88,37 @@ struct InFlight {
 }
 
 impl Load {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { waiting: AtomicUsize::new(0), limit }
+    pub(super) fn new(limit: usize, beyond: usize) -> Self {
+        Self { waiting: AtomicUsize::new(0), limit, beyond }
     }
 
     /// Takes a place in the queue if one is free.
     pub(super) fn enter(&self) -> bool {
-        let fits = self.waiting.fetch_add(1, Ordering::Relaxed) < self.limit;
+        self.enter_below(self.limit)
+    }
+
+    /// Takes a place in the queue or beyond its limit if one is free.
+    pub(super) fn enter_beyond(&self) -> bool {
+        self.enter_below(self.limit.saturating_add(self.beyond))
+    }
+
+    fn enter_below(&self, limit: usize) -> bool {
+        let fits = self.waiting.fetch_add(1, Ordering::Relaxed) < limit;
         if !fits {
             self.leave();
         }
         fits
     }
 
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Outbound {
-    pub(super) fn new(load: Arc<Load>) -> Self {
+    pub(super) fn new(load: Arc<Load>, retained: RetainedMessages) -> Self {
         Self {
+            requests: Requests::new(Arc::clone(&load), retained),
             load,
             again: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -141,8 +127,6 @@ impl Outbound {
             stale: 0,
             session: 0,
             pace: Pace::Full,
-            requests: VecDeque::new(),
-            requests_in_flight: Slab::new(),
             answers: FuturesUnordered::new(),
         }
     }
@@ -152,16 +136,12 @@ impl Outbound {
     }
 
     pub(super) fn push_request(&mut self, request: Request) {
-        self.requests.push_back(request);
+        self.requests.push(request);
     }
 
     /// Returns whether everything has been handed over and answered.
     pub(super) fn is_idle(&self) -> bool {
-        self.again.is_empty()
-            && self.waiting.is_empty()
-            && self.requests.is_empty()
-            && self.in_flight.is_empty()
-            && self.requests_in_flight.is_empty()
+        self.again.is_empty() && self.waiting.is_empty() && self.in_flight.is_empty() && self.requests.is_idle()
     }
 
     /// Hands over as much as may be under way. To be called while the link is up.
@@ -172,10 +152,14 @@ impl Outbound {
         window: Window,
         out: &mut Vec<BrokerEvent>,
     ) {
-        self.hand_over_requests(client, offer);
-        if self.again.is_empty() && self.in_flight.is_empty() {
+        if self.again.is_empty() && self.in_flight.is_empty() && self.requests.is_settled() {
             self.pace = Pace::Full;
         }
+        let requests = match self.pace {
+            Pace::Full => REQUEST_WINDOW,
+            Pace::OneByOne => usize::from(self.in_flight.is_empty()),
+        };
+        self.requests.hand_over(client, offer, requests, &self.answers, out);
         while let Some(publish) = self.next_publish(window) {
             if let Some(reason) = refusal(&publish.message, offer) {
                 answer(publish.token, PublishOutcome::Refused(reason), out);
@@ -208,7 +192,7 @@ impl Outbound {
                 *self.under_way.at(publish.message.qos) -= 1;
                 self.stale -= usize::from(session != self.session);
                 match outcome {
-                    PublishOutcome::Lost if publish.broke > SUSPECT_AFTER => {
+                    PublishOutcome::Lost if publish.breaks.is_guilty() => {
                         let topic = publish.message.topic.as_str();
                         warn!("gave up a message to `{topic}`: the broker ends the connection whenever it is sent");
                         answer(publish.token, PublishOutcome::Refused(UNSPECIFIED_ERROR), out);
@@ -220,13 +204,8 @@ impl Outbound {
                     | PublishOutcome::Lost => answer(publish.token, outcome, out),
                 }
             }
-            Answer::Subscribe(slot, outcome) => match self.requests_in_flight.remove(slot) {
-                Request::Subscribe { token, .. } => out.push(BrokerEvent::Subscribed { token, outcome }),
-                Request::Unsubscribe { .. } => {}
-            },
-            Answer::Unsubscribe(slot) => {
-                self.requests_in_flight.remove(slot);
-            }
+            Answer::Subscribe(slot, outcome) => self.requests.subscribed(slot, outcome, out),
+            Answer::Unsubscribe(slot, outcome) => self.requests.unsubscribed(slot, outcome, out),
         }
     }
 
@@ -234,23 +213,28 @@ impl Outbound {
     pub(super) fn session_lost(&mut self) {
         self.session += 1;
         self.stale = self.in_flight.len();
+        self.requests.session_lost();
     }
 
-    /// Notes that a connection broke soon after it was made, and returns how to go on.
+    /// Notes that the broker ended a connection soon after it was made, and returns how to go on.
     pub(super) fn broke_early(&mut self) -> Attempt {
-        let mut suspects = 0;
+        let mut suspects = self.requests.broke_early(self.pace);
         for (_, InFlight { publish, .. }) in &mut self.in_flight {
-            // Together with others a suspect stays one; alone it is found guilty.
-            if publish.broke < SUSPECT_AFTER || self.pace == Pace::OneByOne {
-                publish.broke += 1;
-            }
-            suspects += usize::from(publish.broke >= SUSPECT_AFTER);
+            publish.breaks.count(self.pace);
+            suspects += usize::from(publish.breaks.is_suspect());
         }
         if suspects == 0 {
             return Attempt::Resume;
         }
         self.pace = Pace::OneByOne;
         Attempt::Afresh
+    }
+
+    /// Notes that the broker cannot be reached: what broke before was nobody's fault.
+    pub(super) fn excuse(&mut self) {
+        self.requests.excuse();
+        let under_way = self.in_flight.iter_mut().map(|(_, in_flight)| &mut in_flight.publish);
+        under_way.chain(&mut self.again).for_each(|publish| publish.breaks.excuse());
     }
 
     /// Drops what is too old to be sent and returns how much that was.
@@ -277,14 +261,7 @@ impl Outbound {
             self.load.leave();
             answer(publish.token, PublishOutcome::Busy, out);
         }
-        for request in self.requests_in_flight.drain().chain(self.requests.drain(..)) {
-            match request {
-                Request::Subscribe { token, .. } => {
-                    out.push(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost });
-                }
-                Request::Unsubscribe { .. } => {}
-            }
-        }
+        self.requests.abandon(out);
         (self.under_way, self.stale) = (UnderWay::default(), 0);
     }
 
@@ -295,35 +272,18 @@ impl Outbound {
         let next = self.again.front().or_else(|| waiting.filter(|_| self.stale == 0))?;
         let window = match self.pace {
             Pace::Full => window,
-            Pace::OneByOne => Window { acknowledged: 1, exactly_once: 1 },
+            Pace::OneByOne => {
+                let acknowledged = u16::from(!self.requests.are_under_way());
+                Window { acknowledged, exactly_once: acknowledged }
+            }
         };
-        if !self.under_way.allows(next.message.qos, window) {
+        if !self.under_way.allows(next.message.qos, window, QOS0_WINDOW.min(self.load.limit)) {
             return None;
         }
         self.again.pop_front().or_else(|| {
             self.load.leave();
             self.waiting.pop_front().map(|(_, publish)| publish)
         })
-    }
-
-    /// Never has two requests for one filter under way: after a reconnect the library repeats subscribes before
-    /// unsubscribes, whichever came first.
-    fn hand_over_requests(&mut self, client: &dyn Client, offer: &BrokerOffer) {
-        while self.requests_in_flight.len() < REQUEST_WINDOW
-            && let Some(request) = self.requests.front()
-            && self.requests_in_flight.iter().all(|(_, other)| other.filter() != request.filter())
-            && let Some(request) = self.requests.pop_front()
-        {
-            let entry = self.requests_in_flight.vacant_entry();
-            self.answers.push(match &request {
-                Request::Subscribe { filter, qos, id, .. } => {
-                    self.load.leave();
-                    client.subscribe(entry.key(), filter, *qos, offer.subscription_ids.then_some(*id))
-                }
-                Request::Unsubscribe { filter } => client.unsubscribe(entry.key(), filter),
-            });
-            entry.insert(request);
-        }
     }
 }
 
@@ -337,10 +297,10 @@ impl UnderWay {
     }
 
     /// Returns whether one more may be under way.
-    fn allows(&self, qos: Qos, window: Window) -> bool {
+    fn allows(&self, qos: Qos, window: Window, at_most_once: usize) -> bool {
         let acknowledged = self.at_least_once + self.exactly_once < usize::from(window.acknowledged);
         match qos {
-            Qos::AtMostOnce => self.at_most_once < QOS0_WINDOW,
+            Qos::AtMostOnce => self.at_most_once < at_most_once,
             Qos::AtLeastOnce => acknowledged,
             Qos::ExactlyOnce => acknowledged && self.exactly_once < usize::from(window.exactly_once),
         }
@@ -349,15 +309,7 @@ impl UnderWay {
 
 impl Publish {
     pub(super) fn new(token: Option<Token>, message: Message) -> Self {
-        Self { token, message, broke: 0 }
-    }
-}
-
-impl Request {
-    fn filter(&self) -> &TopicFilter {
-        match self {
-            Self::Subscribe { filter, .. } | Self::Unsubscribe { filter } => filter,
-        }
+        Self { token, message, breaks: Breaks::default() }
     }
 }
 
@@ -394,7 +346,9 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::core::topics::TopicName;
+    use crate::broker::client::Unsubscribed;
+    use crate::core::topics::{TopicFilter, TopicName};
+    use crate::core::{SubscribeOutcome, SubscriptionId};
 
     const OFFER: BrokerOffer =
         BrokerOffer { max_qos: Qos::ExactlyOnce, retain: true, subscription_ids: true, max_packet: None };
@@ -432,16 +386,16 @@ mod tests {
         fn subscribe(&self, slot: usize, filter: &TopicFilter, qos: Qos, _: Option<SubscriptionId>) -> Answering {
             let outcome = self.note(format!("+{}", filter.as_str()));
             Box::pin(async move {
-                outcome.await.unwrap();
-                Answer::Subscribe(slot, SubscribeOutcome::Granted(qos))
+                let lost = outcome.await.unwrap() == PublishOutcome::Lost;
+                Answer::Subscribe(slot, if lost { SubscribeOutcome::Lost } else { SubscribeOutcome::Granted(qos) })
             })
         }
 
         fn unsubscribe(&self, slot: usize, filter: &TopicFilter) -> Answering {
             let outcome = self.note(format!("-{}", filter.as_str()));
             Box::pin(async move {
-                outcome.await.unwrap();
-                Answer::Unsubscribe(slot)
+                let lost = outcome.await.unwrap() == PublishOutcome::Lost;
+                Answer::Unsubscribe(slot, if lost { Unsubscribed::Lost } else { Unsubscribed::Answered })
             })
         }
 
@@ -458,7 +412,7 @@ mod tests {
 
     impl Rig {
         fn new() -> Self {
-            let outbound = Outbound::new(Arc::new(Load::new(100)));
+            let outbound = Outbound::new(Arc::new(Load::new(100, 0)), RetainedMessages::default());
             Self { outbound, client: FakeClient::default(), out: Vec::new() }
         }
 
@@ -471,6 +425,12 @@ mod tests {
                 retain: false,
             };
             self.outbound.push(Instant::now(), Publish::new(Some(Token(0)), message));
+        }
+
+        fn subscribe(&mut self, text: &str) {
+            assert!(self.outbound.load.enter());
+            let (filter, qos) = (TopicFilter::parse(text.as_bytes()).unwrap(), Qos::AtLeastOnce);
+            self.outbound.push_request(Request::Subscribe { token: Token(1), filter, qos, id: SubscriptionId(1) });
         }
 
         /// Takes the answers that are there, hands over, and returns what was handed over.
@@ -516,16 +476,53 @@ mod tests {
 
     #[test]
     fn changes_of_one_subscription_are_sent_one_after_the_other() {
-        let filter = |text: &str| TopicFilter::parse(text.as_bytes()).unwrap();
         let mut rig = Rig::new();
-        rig.outbound.push_request(Request::Unsubscribe { filter: filter("a") });
-        assert!(rig.outbound.load.enter());
-        let again = filter("a");
-        let (token, id) = (Token(1), SubscriptionId(1));
-        rig.outbound.push_request(Request::Subscribe { token, filter: again, qos: Qos::AtLeastOnce, id });
+        rig.outbound.push_request(Request::Unsubscribe { filter: TopicFilter::parse(b"a").unwrap() });
+        rig.subscribe("a");
         assert_eq!(rig.turn(1), ["-a"]);
         rig.client.complete("-a", PublishOutcome::Accepted);
         assert_eq!(rig.turn(1), ["+a"]);
+    }
+
+    #[test]
+    fn a_broker_that_goes_away_in_between_casts_suspicion_on_nothing() {
+        let mut rig = Rig::new();
+        rig.push("a", Qos::AtLeastOnce);
+        rig.turn(1);
+        for _ in 0..10 {
+            assert_eq!(rig.outbound.broke_early(), Attempt::Resume);
+            assert_eq!(rig.outbound.broke_early(), Attempt::Resume);
+            rig.outbound.excuse();
+        }
+    }
+
+    #[test]
+    fn what_the_broker_hangs_up_on_is_found_among_messages_and_subscribes() {
+        let mut rig = Rig::new();
+        rig.push("a", Qos::AtLeastOnce);
+        rig.subscribe("b");
+        rig.subscribe("c");
+        assert_eq!(rig.turn(3), ["+b", "+c", "a"]);
+        rig.outbound.broke_early();
+        rig.outbound.broke_early();
+        assert_eq!(rig.outbound.broke_early(), Attempt::Afresh);
+        for lost in ["+b", "+c", "a"] {
+            rig.client.complete(lost, PublishOutcome::Lost);
+        }
+        assert_eq!(rig.turn(3), ["+b"], "one by one");
+        rig.client.complete("+b", PublishOutcome::Accepted);
+        assert_eq!(rig.turn(3), ["+c"]);
+        assert_eq!(rig.outbound.broke_early(), Attempt::Afresh);
+        rig.client.complete("+c", PublishOutcome::Lost);
+        assert_eq!(rig.turn(3), ["a"]);
+        let refused = SubscribeOutcome::Refused(UNSPECIFIED_ERROR);
+        let answers = [SubscribeOutcome::Granted(Qos::AtLeastOnce), refused];
+        let answers = answers.map(|outcome| BrokerEvent::Subscribed { token: Token(1), outcome });
+        assert_eq!(rig.out, answers);
+        rig.client.complete("a", PublishOutcome::Accepted);
+        rig.subscribe("c");
+        assert_eq!(rig.turn(3), [""; 0], "it is not asked for again");
+        assert_eq!(rig.out.last(), Some(&answers[1]));
     }
 
     #[tokio::test(start_paused = true)]

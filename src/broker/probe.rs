@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::client::{Attempt, Purpose, Signal, Version, Wire};
-use super::driver::next_version;
+use super::client::{Purpose, Signal, Version, Wire};
 use super::failure::{Failure, Moment};
 use super::settings::BrokerSettings;
 use super::tls;
+use super::versions::{first_version, next_version};
 use crate::core::BrokerOffer;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,15 +36,14 @@ pub async fn probe(settings: &BrokerSettings) -> Result<ProbeReport, String> {
     let settings = BrokerSettings { client_id: format!("{}-check", settings.client_id), ..settings.clone() };
     match timeout(PATIENCE, attempt(&settings, tls)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(Failure::TimedOut.explain(Moment::Connecting, Version::first(settings.protocol), &settings)),
+        Err(_) => Err(Failure::TimedOut.explain(Moment::Connecting, first_version(settings.protocol, None), &settings)),
     }
 }
 
 async fn attempt(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>) -> Result<ProbeReport, String> {
-    let mut version = Version::first(settings.protocol);
+    let mut version = first_version(settings.protocol, None);
     loop {
-        let mut wire = version.open(settings, tls.clone(), Purpose::Probe);
-        let _room_for_one = wire.attempts.try_send(Attempt::Resume);
+        let mut wire = version.open(settings, tls.clone(), &Purpose::Probe);
         match connect(&mut wire).await {
             Ok(offer) => return Ok(ProbeReport { version, offer }),
             Err(failure) => match next_version(settings.protocol, version, None, Moment::Connecting, &failure) {
@@ -57,11 +57,7 @@ async fn attempt(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>) -> R
 async fn connect(wire: &mut Wire) -> Result<BrokerOffer, Failure> {
     let mut offered = None;
     loop {
-        let signal = tokio::select! {
-            biased;
-            () = &mut wire.pump => Signal::Closed,
-            Some(signal) = wire.signals.recv() => signal,
-        };
+        let signal = wire.signals.next().await.unwrap_or(Signal::Closed);
         match (signal, offered) {
             (Signal::Up { offer, .. }, _) => {
                 offered = Some(offer);

@@ -9,6 +9,9 @@ use thiserror::Error;
 use super::tls::{self, TlsError};
 use super::url::{BrokerUrl, Scheme};
 
+/// Stands for a client's own id in [`ClientSettings`].
+const CLIENT_ID: &str = "{client_id}";
+
 /// How to reach the broker and as whom.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
@@ -32,6 +35,35 @@ pub struct BrokerSettings {
     pub queue: usize,
     /// Publishes at QoS 1 and 2 that may wait for the broker's answer at the same time; the broker may allow fewer.
     pub in_flight: u16,
+    pub retained: RetainedMessages,
+}
+
+/// When the broker sends its retained messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetainedMessages {
+    /// After each SUBSCRIBE, as MQTT has it (MQTT 5 §3.8.4).
+    #[default]
+    OnEachSubscribe,
+    /// Only after the first SUBSCRIBE to a filter on a connection, as the embedded broker does.
+    ///
+    /// A subscription that is subscribed to again is then ended before, in the same write. Messages that the broker
+    /// has for it and has not sent yet are lost with it, which does for trying out.
+    OnFirstSubscribe,
+}
+
+/// What differs on the connections that clients have of their own.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// The client id at the broker. `{client_id}` in it stands for the client's own.
+    pub client_id: String,
+    /// The user name at the broker instead of the gateway's, with the same placeholder. The password is the gateway's.
+    pub username: Option<String>,
+    /// How long the broker keeps the session of a client that is away. Only MQTT 5 can say it.
+    pub session_expiry: Duration,
+    /// As [`BrokerSettings::queue`], for each client.
+    pub queue: usize,
+    /// As [`BrokerSettings::in_flight`], for each client. The library's memory per connection grows with it.
+    pub in_flight: u16,
 }
 
 /// Which MQTT version to speak.
@@ -52,6 +84,10 @@ pub enum SettingsError {
     ClientIdTooLong(usize),
     #[error("the broker's client_id contains the character U+0000")]
     ClientIdNul,
+    #[error(
+        "the clients' client_id must contain {CLIENT_ID}: {0:?} would be the same for all, and they would throw each other out"
+    )]
+    SameForAllClients(String),
     #[error("a password for the broker needs a username beside it")]
     PasswordAlone,
     #[error("{0} is set, but {1} is not encrypted: use mqtts:// or leave it out")]
@@ -81,6 +117,7 @@ impl BrokerSettings {
             keep_alive: Duration::from_secs(60),
             queue: 10_000,
             in_flight: 256,
+            retained: RetainedMessages::default(),
         }
     }
 
@@ -140,6 +177,44 @@ impl BrokerSettings {
     }
 }
 
+impl ClientSettings {
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        if !self.client_id.contains(CLIENT_ID) {
+            return Err(SettingsError::SameForAllClients(self.client_id.clone()));
+        }
+        for (name, value) in [("queue", self.queue), ("in_flight", usize::from(self.in_flight))] {
+            if value == 0 {
+                return Err(SettingsError::Zero(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one client's settings out of the gateway's. The TLS files have been read, and are not named again.
+    pub(super) fn of_client(&self, client_id: &str, gateway: &BrokerSettings) -> BrokerSettings {
+        let username = self.username.as_ref().map(|template| template.replace(CLIENT_ID, client_id));
+        BrokerSettings {
+            client_id: self.client_id.replace(CLIENT_ID, client_id),
+            username: username.or_else(|| gateway.username.clone()),
+            queue: self.queue,
+            in_flight: self.in_flight,
+            ..gateway.clone()
+        }
+    }
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self {
+            client_id: CLIENT_ID.to_owned(),
+            username: None,
+            session_expiry: Duration::from_secs(7 * 24 * 3600),
+            queue: 64,
+            in_flight: 16,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +233,25 @@ mod tests {
     fn the_defaults_are_accepted() {
         settings("mqtt://host").check().unwrap();
         settings("mqtt://user:word@host").check().unwrap();
+    }
+
+    #[test]
+    fn a_clients_settings_carry_its_id() {
+        let clients = ClientSettings {
+            client_id: "site-7/{client_id}".to_owned(),
+            username: Some("{client_id}".to_owned()),
+            ..ClientSettings::default()
+        };
+        let client = clients.of_client("{client_id}", &settings("mqtt://user:word@host"));
+        assert_eq!((client.client_id.as_str(), client.username()), ("site-7/{client_id}", Some("{client_id}")));
+        let client = ClientSettings::default().of_client("sensor", &settings("mqtt://user:word@host"));
+        assert_eq!((client.client_id.as_str(), client.username()), ("sensor", Some("user")));
+    }
+
+    #[test]
+    fn one_client_id_for_all_clients_is_refused() {
+        let clients = ClientSettings { client_id: "sensor".to_owned(), ..ClientSettings::default() };
+        assert!(clients.check().unwrap_err().to_string().contains("must contain {client_id}: \"sensor\""));
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! MQTT 3.1.1, whose protocol level is 4.
 //!
-//! The broker keeps the session after the gateway has ended, until the gateway is back: 3.1.1 has no expiry.
+//! The broker keeps a session that lasts until the gateway or the client is back: 3.1.1 has no expiry.
 
 use std::sync::Arc;
 
 use rumqttc_v4::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet, PubAck, PubRec, SubAck, SubscribeReasonCode};
 use rumqttc_v4::mqttbytes::{self, QoS};
 use rumqttc_v4::{
-    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, ManualAck, MqttOptions, NetworkOptions, Outgoing,
-    PublishNotice, PublishOptions, StateError, SubscribeNotice, TlsConfiguration, Transport, default_socket_connect,
+    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, LastWill, ManualAck, MqttOptions, NetworkOptions,
+    Outgoing, PublishNotice, PublishOptions, StateError, SubscribeNotice, TlsConfiguration, Transport,
+    UnsubscribeNotice, default_socket_connect,
 };
 use rustls::ClientConfig;
 use secrecy::ExposeSecret as _;
 use tracing::warn;
 
-use super::client::{self, Answer, Answering, Client, Incoming, Purpose, Signal, Source, Stage, Window};
+use super::client::{
+    self, Answer, Answering, Client, ClientSession, Incoming, Lifetime, Purpose, Signal, Source, Stage, Unsubscribed,
+    Window,
+};
 use super::failure::Failure;
 use super::settings::BrokerSettings;
 use crate::core::topics::TopicFilter;
@@ -24,9 +28,6 @@ use crate::wire::Qos;
 /// Octets of the largest packet of MQTT. A smaller limit would end the connection each time the broker sends more,
 /// and the broker would send it again: 3.1.1 cannot tell the broker what is too much.
 const LARGEST_PACKET: usize = 268_435_460;
-
-/// Requests that the library takes up before it writes, so that one write carries many.
-const REQUEST_BATCH: usize = 128;
 
 /// QoS 2 publishes that may be under way. Mosquitto takes 20 unless told otherwise (its `max_inflight_messages`) and in
 /// 3.1.1 cannot say so; with more, version 2.0.11 acknowledges messages that it loses, or ends the connection each time
@@ -40,11 +41,13 @@ const OFFER: BrokerOffer =
 pub(super) fn open(
     settings: &BrokerSettings,
     tls: Option<Arc<ClientConfig>>,
-    purpose: Purpose,
+    purpose: &Purpose,
 ) -> (impl Client + use<>, impl Source + use<>) {
-    // Unbounded: the driver hands over only as much as may be under way.
-    let (client, mut eventloop) = AsyncClient::builder(options(settings, tls, purpose)).unbounded().build();
+    let (client, mut eventloop) =
+        AsyncClient::builder(options(settings, tls, purpose)).capacity(client::HANDED_OVER_AT_MOST).build();
     eventloop.network_options = network_options();
+    // 30 KB for events to come: much for one of many connections. It grows when it must.
+    eventloop.state.events.shrink_to_fit();
     let source =
         V4Source { eventloop: Box::new(eventloop), in_flight: settings.in_flight, stage: Stage::first(purpose) };
     (V4Client(client), source)
@@ -58,7 +61,7 @@ struct V4Source {
     stage: Stage,
 }
 
-fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: Purpose) -> MqttOptions {
+fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: &Purpose) -> MqttOptions {
     let url = &settings.url;
     let mut options = MqttOptions::new(settings.client_id.clone(), Broker::tcp(url.host.clone(), url.port));
     if let Some(tls) = tls {
@@ -80,11 +83,17 @@ fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: P
     }
     options
         .set_keep_alive(settings.keep_alive_seconds())
-        .set_clean_session(purpose == Purpose::Probe)
+        .set_clean_session(match purpose {
+            Purpose::Gateway | Purpose::Client(ClientSession { lifetime: Lifetime::Kept { .. }, .. }) => false,
+            Purpose::Client(ClientSession { lifetime: Lifetime::Connection, .. }) | Purpose::Probe => true,
+        })
         .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET)
         .set_inflight(settings.in_flight)
-        .set_max_request_batch(REQUEST_BATCH)
+        .set_max_request_batch(client::REQUEST_BATCH)
         .set_ack_mode(AckMode::Manual);
+    if let Purpose::Client(ClientSession { will: Some(Message { topic, payload, qos: level, retain }), .. }) = purpose {
+        options.set_last_will(LastWill::new(topic.as_str(), payload.to_vec(), qos(*level), *retain));
+    }
     options
 }
 
@@ -109,12 +118,7 @@ impl Client for V4Client {
 
     fn unsubscribe(&self, slot: usize, filter: &TopicFilter) -> Answering {
         let notice = self.0.try_unsubscribe_tracked(filter.as_str());
-        Box::pin(async move {
-            if let Ok(notice) = notice {
-                let _nobody_waits = notice.wait_async().await;
-            }
-            Answer::Unsubscribe(slot)
-        })
+        Box::pin(async move { Answer::Unsubscribe(slot, unsubscribed(notice.ok()).await) })
     }
 
     fn acknowledge(&self, level: Qos, packet: u16) {
@@ -138,6 +142,15 @@ async fn published(notice: Option<PublishNotice>) -> PublishOutcome {
     match notice.wait_async().await {
         Ok(_) => PublishOutcome::Accepted,
         Err(_) => PublishOutcome::Lost,
+    }
+}
+
+/// Waits for an unsubscribe. What the library did not take is no filter, and needs no repeating.
+async fn unsubscribed(notice: Option<UnsubscribeNotice>) -> Unsubscribed {
+    let Some(notice) = notice else { return Unsubscribed::Answered };
+    match notice.wait_async().await {
+        Ok(_) => Unsubscribed::Answered,
+        Err(_) => Unsubscribed::Lost,
     }
 }
 
@@ -169,11 +182,6 @@ impl Source for V4Source {
             Err(error) => Some(Signal::Failed(failure(error))),
         }
     }
-
-    fn forget(&mut self) {
-        self.stage = Stage::ToWipe;
-        self.eventloop.reset_session_state();
-    }
 }
 
 /// Connects and disconnects with the clean flag, so that the broker forgets the session of a former process.
@@ -181,7 +189,7 @@ impl Source for V4Source {
 /// In 3.1.1 the flag also means that no session is kept, so it cannot stand in the lasting connection.
 async fn wipe(mut options: MqttOptions) -> Result<(), ConnectionError> {
     options.set_clean_session(true);
-    let (client, mut eventloop) = AsyncClient::builder(options).unbounded().build();
+    let (client, mut eventloop) = AsyncClient::builder(options).capacity(1).build();
     eventloop.network_options = network_options();
     loop {
         match eventloop.poll().await {

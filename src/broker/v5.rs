@@ -9,51 +9,66 @@ use rumqttc_v5::mqttbytes::v5::{
 };
 use rumqttc_v5::mqttbytes::{self, QoS};
 use rumqttc_v5::{
-    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, ManualAck, MqttOptions, NetworkOptions, Outgoing,
-    PublishNotice, PublishNoticeError, PublishOptions, PublishResult, StateError, SubscribeNotice, TlsConfiguration,
-    Transport, default_socket_connect,
+    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, LastWill, ManualAck, MqttOptions, NetworkOptions,
+    Outgoing, PublishNotice, PublishNoticeError, PublishOptions, PublishResult, StateError, SubscribeNotice,
+    TlsConfiguration, Transport, UnsubscribeNotice, default_socket_connect,
 };
 use rustls::ClientConfig;
 use secrecy::ExposeSecret as _;
 use tracing::warn;
 
-use super::client::{self, Answer, Answering, Client, Incoming, Purpose, Signal, Source, Stage, Window};
+use super::client::{
+    self, Answer, Answering, Client, ClientSession, Incoming, Lifetime, Purpose, Signal, Source, Stage, Unsubscribed,
+    Window,
+};
 use super::failure::Failure;
+use super::resume::NothingUnderWay;
 use super::settings::BrokerSettings;
 use crate::core::topics::TopicFilter;
 use crate::core::{BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId};
 use crate::wire::Qos;
 
-/// How long the broker keeps the session without a connection. A gateway that is away longer begins anew.
+/// How long the broker keeps the gateway's session without a connection. A gateway that is away longer begins anew.
 const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
 
 /// Octets of the largest packet that the broker may send: far more than MQTT-SN can carry, little enough to hold.
 const LARGEST_INCOMING: u32 = 1 << 20;
 
-/// Requests that the library takes up before it writes, so that one write carries many.
-const REQUEST_BATCH: usize = 128;
-
 pub(super) fn open(
     settings: &BrokerSettings,
     tls: Option<Arc<ClientConfig>>,
-    purpose: Purpose,
+    purpose: &Purpose,
 ) -> (impl Client + use<>, impl Source + use<>) {
-    // Unbounded: the driver hands over only as much as may be under way.
-    let (client, eventloop) = AsyncClient::builder(options(settings, tls, purpose)).unbounded().build();
-    let source =
-        V5Source { eventloop: Box::new(eventloop), in_flight: settings.in_flight, stage: Stage::first(purpose) };
-    (V5Client(client), source)
+    let (client, mut eventloop) =
+        AsyncClient::builder(options(settings, tls, purpose)).capacity(client::HANDED_OVER_AT_MOST).build();
+    // 50 KB for events to come: much for one of many connections. It grows when it must.
+    eventloop.state.events.shrink_to_fit();
+    let expiry_at_end = match purpose {
+        // The next process could not use the session.
+        Purpose::Gateway | Purpose::Probe => Some(0),
+        // As CONNECT had it.
+        Purpose::Client(_) => None,
+    };
+    let first = Stage::first(purpose);
+    let source = V5Source { eventloop: Box::new(eventloop), in_flight: settings.in_flight, first, stage: first };
+    (V5Client { client, expiry_at_end }, source)
 }
 
-struct V5Client(AsyncClient);
+struct V5Client {
+    client: AsyncClient,
+    /// Seconds for which the broker shall keep the session after DISCONNECT, if they are others than in CONNECT.
+    expiry_at_end: Option<u32>,
+}
 
 struct V5Source {
     eventloop: Box<EventLoop>,
     in_flight: u16,
+    /// Where to begin when the library has forgotten the session.
+    first: Stage,
     stage: Stage,
 }
 
-fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: Purpose) -> MqttOptions {
+fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: &Purpose) -> MqttOptions {
     let url = &settings.url;
     let mut options = MqttOptions::new(settings.client_id.clone(), Broker::tcp(url.host.clone(), url.port));
     if let Some(tls) = tls {
@@ -79,41 +94,40 @@ fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: P
         .set_network_options(network)
         .set_keep_alive(settings.keep_alive_seconds())
         .set_connect_timeout(client::CONNECT_TIMEOUT)
-        .set_clean_start(purpose == Purpose::Probe)
-        .set_session_expiry_interval(match purpose {
-            Purpose::Session => u32::try_from(SESSION_EXPIRY.as_secs()).ok(),
-            Purpose::Probe => None,
-        })
         .set_receive_maximum(Some(settings.in_flight))
         .set_max_packet_size(Some(LARGEST_INCOMING))
         .set_outgoing_inflight_upper_limit(settings.in_flight)
-        .set_max_request_batch(REQUEST_BATCH)
+        .set_max_request_batch(client::REQUEST_BATCH)
         .set_ack_mode(AckMode::Manual);
+    let expiry = match purpose {
+        Purpose::Gateway => u32::try_from(SESSION_EXPIRY.as_secs()).ok(),
+        Purpose::Client(ClientSession { lifetime: Lifetime::Kept { seconds }, .. }) => Some(*seconds),
+        Purpose::Client(ClientSession { lifetime: Lifetime::Connection, .. }) | Purpose::Probe => None,
+    };
+    options.set_session_expiry_interval(expiry).set_clean_start(expiry.is_none());
+    if let Purpose::Client(ClientSession { will: Some(Message { topic, payload, qos: level, retain }), .. }) = purpose {
+        options.set_last_will(LastWill::new(topic.as_str(), payload.to_vec(), qos(*level), *retain, None));
+    }
     options
 }
 
 impl Client for V5Client {
     fn publish(&self, slot: usize, message: &Message) -> Answering {
         let options = PublishOptions::new(qos(message.qos)).retain(message.retain);
-        let notice = self.0.try_publish_tracked(message.topic.as_str(), message.payload.clone(), options);
+        let notice = self.client.try_publish_tracked(message.topic.as_str(), message.payload.clone(), options);
         Box::pin(async move { Answer::Publish(slot, published(notice.ok()).await) })
     }
 
     fn subscribe(&self, slot: usize, filter: &TopicFilter, level: Qos, id: Option<SubscriptionId>) -> Answering {
         let properties =
             SubscribeProperties { id: id.and_then(|id| usize::try_from(id.0).ok()), user_properties: Vec::new() };
-        let notice = self.0.try_subscribe_with_properties_tracked(filter.as_str(), qos(level), properties);
+        let notice = self.client.try_subscribe_with_properties_tracked(filter.as_str(), qos(level), properties);
         Box::pin(async move { Answer::Subscribe(slot, subscribed(notice.ok()).await) })
     }
 
     fn unsubscribe(&self, slot: usize, filter: &TopicFilter) -> Answering {
-        let notice = self.0.try_unsubscribe_tracked(filter.as_str());
-        Box::pin(async move {
-            if let Ok(notice) = notice {
-                let _nobody_waits = notice.wait_async().await;
-            }
-            Answer::Unsubscribe(slot)
-        })
+        let notice = self.client.try_unsubscribe_tracked(filter.as_str());
+        Box::pin(async move { Answer::Unsubscribe(slot, unsubscribed(notice.ok()).await) })
     }
 
     fn acknowledge(&self, level: Qos, packet: u16) {
@@ -123,18 +137,17 @@ impl Client for V5Client {
             Qos::ExactlyOnce => ManualAck::PubRec(PubRec::new(packet, None)),
         };
         // Fails only when the event loop has ended, and then there is nobody to tell.
-        let _ended = self.0.try_manual_ack(ack);
+        let _ended = self.client.try_manual_ack(ack);
     }
 
     fn disconnect(&self) {
-        // The session ends with the connection: the next process could not use it.
         let properties = DisconnectProperties {
-            session_expiry_interval: Some(0),
+            session_expiry_interval: self.expiry_at_end,
             reason_string: None,
             user_properties: Vec::new(),
             server_reference: None,
         };
-        let _ended = self.0.try_disconnect_with_properties_timeout(
+        let _ended = self.client.try_disconnect_with_properties_timeout(
             DisconnectReasonCode::NormalDisconnection,
             properties,
             client::DISCONNECT_TIMEOUT,
@@ -155,6 +168,15 @@ async fn published(notice: Option<PublishNotice>) -> PublishOutcome {
         Err(_) => return PublishOutcome::Lost,
     };
     if code < 0x80 { PublishOutcome::Accepted } else { PublishOutcome::Refused(BrokerReason(code)) }
+}
+
+/// Waits for an unsubscribe. What the library did not take is no filter, and needs no repeating.
+async fn unsubscribed(notice: Option<UnsubscribeNotice>) -> Unsubscribed {
+    let Some(notice) = notice else { return Unsubscribed::Answered };
+    match notice.wait_async().await {
+        Ok(_) => Unsubscribed::Answered,
+        Err(_) => Unsubscribed::Lost,
+    }
 }
 
 async fn subscribed(notice: Option<SubscribeNotice>) -> SubscribeOutcome {
@@ -183,11 +205,17 @@ fn granted(code: &SubscribeReasonCode) -> SubscribeOutcome {
 
 impl Source for V5Source {
     async fn next(&mut self) -> Option<Signal> {
-        if self.stage == Stage::ToWipe {
-            if let Err(error) = wipe(self.eventloop.options.clone()).await {
-                return Some(Signal::Failed(failure(error)));
+        match self.stage {
+            Stage::ToWipe => {
+                if let Err(error) = wipe(self.eventloop.options.clone()).await {
+                    return Some(Signal::Failed(failure(error)));
+                }
+                self.stage = Stage::Wiped;
             }
-            self.stage = Stage::Wiped;
+            Stage::ToTakeUp => {
+                self.eventloop.options.set_session_store(NothingUnderWay { in_flight: self.in_flight });
+            }
+            Stage::Wiped | Stage::Established => {}
         }
         match self.eventloop.poll().await {
             Ok(Event::Incoming(packet)) => self.incoming(packet),
@@ -197,21 +225,17 @@ impl Source for V5Source {
             Err(error) => {
                 if matches!(error, ConnectionError::SessionStateMismatch { .. }) {
                     // Somebody with our client id was there in between. Nothing in that session is ours.
-                    self.stage = Stage::ToWipe;
+                    self.stage = self.first;
                 }
                 if matches!(error, ConnectionError::MqttState(StateError::OutgoingPacketTooLarge { .. })) {
                     // The broker now takes less than when the message was handed over. Repeating it would fail for
                     // ever; forgotten here it comes back to the driver, which refuses it.
                     self.eventloop.reset_session_state();
+                    self.stage = self.first;
                 }
                 Some(Signal::Failed(failure(error)))
             }
         }
-    }
-
-    fn forget(&mut self) {
-        self.stage = Stage::ToWipe;
-        self.eventloop.reset_session_state();
     }
 }
 
@@ -220,7 +244,7 @@ impl Source for V5Source {
 /// The flag could stand in the lasting connection too, but then Mosquitto does not keep the session over a restart.
 async fn wipe(mut options: MqttOptions) -> Result<(), ConnectionError> {
     options.set_clean_start(true).set_session_expiry_interval(None);
-    let (client, mut eventloop) = AsyncClient::builder(options).unbounded().build();
+    let (client, mut eventloop) = AsyncClient::builder(options).capacity(1).build();
     loop {
         match eventloop.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
@@ -238,6 +262,8 @@ impl V5Source {
         match packet {
             Packet::ConnAck(connack) => {
                 self.stage = Stage::Established;
+                // From now on the library knows the session itself.
+                self.eventloop.options.clear_session_store();
                 Some(self.up(&connack))
             }
             Packet::Publish(publish) => {

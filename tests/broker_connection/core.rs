@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttsn_gateway::broker::{BrokerSettings, Connection, Protocol, Submitted};
+use mqttsn_gateway::broker::{Broker, BrokerSettings, ClientSettings, Connection, Protocol, Submitted};
 use mqttsn_gateway::core::topics::{TopicFilter, TopicName};
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerOffer, ConnId, Delivery, Message, PublishOutcome, SubscribeOutcome,
-    SubscriptionId, Token,
+    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, ConnectSpec, Delivery, Message, PublishOutcome,
+    SubscribeOutcome, SubscriptionId, Token,
 };
 use mqttsn_gateway::wire::Qos;
 use tokio::sync::mpsc;
@@ -47,8 +47,15 @@ pub(crate) fn filter(text: &str) -> TopicFilter {
 impl Core {
     pub(crate) fn start(settings: BrokerSettings) -> Self {
         let (sender, events) = mpsc::channel(16);
-        let connection = Connection::start(ConnId::OWN, settings, sender).unwrap();
-        Self { connection, events, inbox: VecDeque::new() }
+        let broker = Broker::new(settings, ClientSettings::default()).unwrap();
+        Self { connection: broker.connect(sender), events, inbox: VecDeque::new() }
+    }
+
+    /// Starts a client's connection.
+    pub(crate) fn client(settings: BrokerSettings, spec: ConnectSpec) -> Self {
+        let (sender, events) = mpsc::channel(16);
+        let broker = Broker::new(settings, ClientSettings::default()).unwrap();
+        Self { connection: broker.connect_client(ConnId(1), spec, sender).unwrap(), events, inbox: VecDeque::new() }
     }
 
     /// Starts a connection of an onlooker's and waits until it is up.
@@ -92,8 +99,13 @@ impl Core {
     }
 
     pub(crate) async fn down(&mut self) -> String {
+        self.refused().await.0
+    }
+
+    /// Waits until the connection is down, and returns the broker's word beside the reason.
+    pub(crate) async fn refused(&mut self) -> (String, Option<BrokerReason>) {
         self.next_that(|event| match event {
-            BrokerEvent::Down { reason } => Some(reason.clone()),
+            BrokerEvent::Down { reason, refusal } => Some((reason.clone(), *refusal)),
             _ => None,
         })
         .await
@@ -139,10 +151,13 @@ impl Core {
     /// Ends the connection in order and returns the events that nobody asked for.
     pub(crate) async fn end(mut self) -> Vec<BrokerEvent> {
         self.submit(BrokerCommand::Disconnect);
-        timeout(PATIENCE, self.connection.closed()).await.expect("the connection ends");
-        while let Some((_, batch)) = self.events.recv().await {
-            self.inbox.extend(batch);
-        }
+        let all = async {
+            while let Some((_, batch)) = self.events.recv().await {
+                self.inbox.extend(batch);
+            }
+        };
+        timeout(PATIENCE, all).await.expect("the connection ends");
+        assert_eq!(self.inbox.pop_back(), Some(BrokerEvent::Closed));
         self.inbox.into()
     }
 }

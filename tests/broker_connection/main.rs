@@ -1,6 +1,7 @@
 //! Broker connections against a real Mosquitto.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
+mod clients;
 mod core;
 mod delivering;
 mod embedded;

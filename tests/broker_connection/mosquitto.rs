@@ -87,10 +87,14 @@ impl Mosquitto {
     /// Stops the process in order: it writes what it keeps.
     pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let told = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status().unwrap();
-            assert!(told.success());
+            signal(&process, "TERM");
             process.wait().unwrap();
         }
+    }
+
+    /// Lets the process stand still: its connections stay, and nobody answers.
+    pub(crate) fn freeze(&self) {
+        signal(self.process.as_ref().expect("the broker runs"), "STOP");
     }
 
     /// Kills the process: it forgets everything.
@@ -106,6 +110,11 @@ impl Drop for Mosquitto {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn signal(process: &Child, name: &str) {
+    let told = Command::new("kill").arg(format!("-{name}")).arg(process.id().to_string()).status().unwrap();
+    assert!(told.success());
 }
 
 /// Returns a loopback address with a port that was free a moment ago.

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use mqttsn_gateway::broker::Protocol;
-use mqttsn_gateway::core::{Message, PublishOutcome};
+use mqttsn_gateway::core::{
+    BrokerCommand, BrokerEvent, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
+};
 use mqttsn_gateway::wire::Qos;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::core::{Core, message, settings};
+use crate::core::{Core, filter, message, settings};
 use crate::mosquitto::Mosquitto;
 
 const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
@@ -169,4 +171,76 @@ async fn a_message_that_the_broker_answers_by_hanging_up_does_not_block_the_othe
         core.publish(20, message("allowed", "", Qos::ExactlyOnce));
         assert_eq!(core.published().await, (20, PublishOutcome::Accepted));
     }
+}
+
+/// What a broker says to a filter by hanging up.
+const GIVEN_UP: SubscribeOutcome = SubscribeOutcome::Refused(BrokerReason(0x80));
+
+impl Core {
+    /// Subscribes to all filters at once, and returns the answers in the filters' order.
+    async fn subscribe_to_all(&mut self, filters: &[&str]) -> Vec<SubscribeOutcome> {
+        for (number, text) in (1..).zip(filters) {
+            let (token, id) = (Token(u64::from(number)), SubscriptionId(number));
+            self.submit(BrokerCommand::Subscribe { token, filter: filter(text), qos: Qos::AtLeastOnce, id });
+        }
+        let mut answers = BTreeMap::new();
+        while answers.len() < filters.len() {
+            let (token, outcome) = self
+                .next_that(|event| match event {
+                    BrokerEvent::Subscribed { token, outcome } => Some((*token, *outcome)),
+                    _ => None,
+                })
+                .await;
+            assert_eq!(answers.insert(token, outcome), None, "{token:?} is answered twice");
+        }
+        answers.into_values().collect()
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_the_broker_answers_by_hanging_up_does_not_block_the_others() {
+    const GRANTED: SubscribeOutcome = SubscribeOutcome::Granted(Qos::AtLeastOnce);
+    let broker = Mosquitto::start();
+    for protocol in BOTH {
+        let url = format!("mqtt://{}", touchy_broker(broker.addr(), b"forbidden").await);
+        let mut core = Core::start(settings(&url, protocol));
+        core.up().await;
+        core.publish(1, message("a", "", Qos::AtLeastOnce));
+        let answers = core.subscribe_to_all(&["a", "b/#", "forbidden/#", "c"]).await;
+        assert_eq!(answers, [GRANTED, GRANTED, GIVEN_UP, GRANTED], "{protocol:?}");
+        assert_eq!(core.published().await, (1, PublishOutcome::Accepted));
+        core.publish(2, message("c", "after", Qos::AtLeastOnce));
+        loop {
+            let received = core.message().await;
+            core.ack(received.delivery);
+            if received.message.topic.as_str() == "c" {
+                break;
+            }
+        }
+        // As the core does in a new session. Nothing breaks this time.
+        assert_eq!(core.subscribe_to_all(&["forbidden/#", "a"]).await, [GIVEN_UP, GRANTED], "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unsubscribe_that_the_broker_answers_by_hanging_up_is_dropped() {
+    let broker = Mosquitto::start();
+    for protocol in BOTH {
+        let url = format!("mqtt://{}", touchy_broker(broker.addr(), b"forbidden").await);
+        let mut core = Core::start(settings(&url, protocol));
+        core.up().await;
+        core.submit(BrokerCommand::Unsubscribe { filter: filter("forbidden") });
+        core.publish(1, message("a", "", Qos::AtLeastOnce));
+        assert_eq!(core.published().await, (1, PublishOutcome::Accepted), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_mosquitto_hangs_up_on_is_refused() {
+    let broker = Mosquitto::start();
+    let mut core = Core::start(settings(&broker.url(), Protocol::Auto));
+    core.up().await;
+    assert_eq!(core.subscribe(1, "a\x01/#", Qos::AtLeastOnce).await, GIVEN_UP);
+    core.publish(1, message("a", "", Qos::AtLeastOnce));
+    assert_eq!(core.published().await, (1, PublishOutcome::Accepted));
 }

@@ -97,6 +97,18 @@ async fn auto_falls_back_to_3_1_1_without_a_word() {
 }
 
 #[tokio::test]
+async fn auto_says_why_neither_version_works() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let mut core = Core::start(settings(&url, Protocol::Auto));
+    let reason = core.down().await;
+    assert!(reason.contains(&url) && reason.contains("closed the connection"), "{reason}");
+    assert!(probe(&settings(&url, Protocol::Auto)).await.unwrap_err().contains(&url));
+    core.end().await;
+}
+
+#[tokio::test]
 async fn a_probe_reports_without_disturbing_the_gateway() {
     let broker = Mosquitto::start();
     let mut core = Core::start(settings(&broker.url(), Protocol::Auto));
