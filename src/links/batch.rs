@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::core::{LinkAddress, LinkId, Peer};
+use crate::core::{Cast, LinkAddress, LinkId, Peer};
 
 /// The frames that one link had ready at one time, in their order. Its memory is used again when it is dropped.
 #[derive(Debug)]
@@ -11,6 +11,14 @@ pub struct FrameBatch {
     storage: Storage,
     /// Where the memory goes.
     home: Option<mpsc::Sender<Storage>>,
+}
+
+/// One frame of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    pub from: Peer,
+    pub cast: Cast,
+    pub bytes: &'a [u8],
 }
 
 impl FrameBatch {
@@ -32,18 +40,18 @@ impl FrameBatch {
     }
 
     /// Appends a frame.
-    pub fn push(&mut self, from: LinkAddress, frame: &[u8]) {
+    pub fn push(&mut self, from: LinkAddress, cast: Cast, frame: &[u8]) {
         self.storage.octets.extend_from_slice(frame);
-        self.end_frame(from);
+        self.end_frame(from, cast);
     }
 
-    /// Returns who sent each frame, and the frame.
-    pub fn iter(&self) -> impl Iterator<Item = (Peer, &[u8])> {
+    /// Returns the frames in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Frame<'_>> {
         let mut rest = &self.storage.octets[..];
-        self.storage.frames.iter().map(move |&(address, length)| {
-            let (frame, later) = rest.split_at(length);
+        self.storage.frames.iter().map(move |&Extent { from, cast, length }| {
+            let (bytes, later) = rest.split_at(length);
             rest = later;
-            (Peer { link: self.link, address }, frame)
+            Frame { from: Peer { link: self.link, address: from }, cast, bytes }
         })
     }
 
@@ -58,8 +66,8 @@ impl FrameBatch {
     }
 
     /// Makes a frame of all octets behind the last one.
-    pub(super) fn end_frame(&mut self, from: LinkAddress) {
-        self.storage.frames.push((from, self.storage.octets.len() - self.storage.ended));
+    pub(super) fn end_frame(&mut self, from: LinkAddress, cast: Cast) {
+        self.storage.frames.push(Extent { from, cast, length: self.storage.octets.len() - self.storage.ended });
         self.storage.ended = self.storage.octets.len();
     }
 }
@@ -102,10 +110,17 @@ impl BatchPool {
 #[derive(Debug, Default)]
 struct Storage {
     octets: Vec<u8>,
-    /// Who sent each frame, and how long it is.
-    frames: Vec<(LinkAddress, usize)>,
+    frames: Vec<Extent>,
     /// Where the last frame ends.
     ended: usize,
+}
+
+/// Who sent a frame to whom, and how long it is.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    from: LinkAddress,
+    cast: Cast,
+    length: usize,
 }
 
 #[cfg(test)]
@@ -119,13 +134,16 @@ mod tests {
         let address = LinkAddress::new(&[1, 2]).unwrap();
         let mut batch = FrameBatch::new(LINK);
         assert!(batch.is_empty());
-        batch.push(address, b"one");
-        batch.push(LinkAddress::NONE, b"");
-        batch.push(address, b"three");
-        let frames: Vec<_> = batch.iter().map(|(peer, frame)| (peer.link, peer.address, frame)).collect();
-        let expected =
-            [(LINK, address, &b"one"[..]), (LINK, LinkAddress::NONE, &b""[..]), (LINK, address, &b"three"[..])];
-        assert_eq!(frames, expected);
+        batch.push(address, Cast::Unicast, b"one");
+        batch.push(LinkAddress::NONE, Cast::Group, b"");
+        batch.push(address, Cast::Group, b"three");
+        let frame = |address, cast, bytes| Frame { from: Peer { link: LINK, address }, cast, bytes };
+        let expected = [
+            frame(address, Cast::Unicast, &b"one"[..]),
+            frame(LinkAddress::NONE, Cast::Group, b""),
+            frame(address, Cast::Group, b"three"),
+        ];
+        assert_eq!(batch.iter().collect::<Vec<_>>(), expected);
         assert_eq!(batch.len(), 3);
     }
 
@@ -133,7 +151,7 @@ mod tests {
     fn the_memory_of_a_dropped_batch_is_used_again() {
         let mut pool = BatchPool::new(LINK);
         let mut batch = pool.take();
-        batch.push(LinkAddress::NONE, &[7; 1000]);
+        batch.push(LinkAddress::NONE, Cast::Unicast, &[7; 1000]);
         let memory = batch.buffer().as_ptr();
         drop(batch);
         let mut batch = pool.take();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::FrameBatch;
 use super::serial::PortError;
+use super::udp::{JoinError, Membership};
 use crate::core::LinkId;
 use crate::wire::framing::NoiseReason;
 
@@ -18,6 +19,18 @@ pub enum LinkEvent {
     Down {
         link: LinkId,
         reason: DownReason,
+        retry_in: Duration,
+    },
+    /// What is sent to a multicast group is received.
+    Joined {
+        link: LinkId,
+        membership: Membership,
+    },
+    /// It is not, and will be tried again. What is sent to the link itself is received all the same.
+    NotJoined {
+        link: LinkId,
+        membership: Membership,
+        reason: JoinError,
         retry_in: Duration,
     },
     /// A line of text from the other end of a serial line, such as a boot banner. At most 20 a second.

@@ -6,32 +6,35 @@ use std::io;
 use std::net::SocketAddr;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use crate::core::{LinkAddress, LinkId, Peer};
 use crate::wire::framing::Direction;
 
+mod argument;
 mod backoff;
 mod batch;
 mod event;
 pub mod serial;
 mod settings;
+mod tasks;
 pub mod udp;
 
-pub use batch::FrameBatch;
+pub use argument::{SerialArgument, SerialArgumentError};
+pub use batch::{Frame, FrameBatch};
 pub use event::{DownReason, LinkEvent};
-pub use settings::{LinkConfig, SerialSettings, UdpSettings};
-pub use udp::OpenError;
+pub use settings::{LinkConfig, Multicast, SerialSettings, UdpSettings};
+pub use udp::{JoinError, Membership, OpenError};
 
 use serial::SerialLink;
+use tasks::Tasks;
 use udp::UdpLink;
 
 /// All links of the gateway, or the one link of a client tool. Dropping it closes them.
 #[derive(Debug)]
 pub struct Links {
     links: BTreeMap<LinkId, Link>,
-    /// The receiving side of each link; aborted when dropped.
-    _tasks: JoinSet<()>,
+    /// The receiving side of each link.
+    tasks: Tasks,
 }
 
 #[derive(Debug)]
@@ -43,14 +46,14 @@ enum Link {
 impl Links {
     /// Opens the links; what they receive goes to `events`. Must be called within a Tokio runtime.
     ///
-    /// UDP sockets are bound at once. Serial ports open in the background, and again whenever they are gone, for as
-    /// long as the links live. `direction` is which way the frames that they receive travel.
+    /// UDP sockets are bound at once. Multicast groups are joined and serial ports opened in the background, and again
+    /// whenever they are gone, for as long as the links live. `direction` is which way the frames that they receive travel.
     pub fn open(
         configs: &[(LinkId, LinkConfig)],
         direction: Direction,
         events: &mpsc::Sender<LinkEvent>,
     ) -> Result<Self, OpenError> {
-        let (mut links, mut tasks) = (BTreeMap::new(), JoinSet::new());
+        let (mut links, mut tasks) = (BTreeMap::new(), Tasks::default());
         for (id, config) in configs {
             let link = match config {
                 LinkConfig::Udp(settings) => Link::Udp(UdpLink::open(*id, settings, events.clone(), &mut tasks)?),
@@ -60,7 +63,7 @@ impl Links {
             };
             links.insert(*id, link);
         }
-        Ok(Self { links, _tasks: tasks })
+        Ok(Self { links, tasks })
     }
 
     /// Sends a frame to one peer, or queues it, without waiting.
@@ -72,15 +75,21 @@ impl Links {
         }
     }
 
-    /// Sends a frame to everyone on a link. On a serial line that is whoever is at its other end; a UDP link has no
-    /// multicast group yet, and nobody is reached.
+    /// Sends a frame to everyone on a link: on UDP to its multicast groups, of which there may be none; on a serial line
+    /// to whoever is at its other end.
     ///
-    /// `_radius` is for links whose framing carries it.
-    pub fn broadcast(&self, link: LinkId, _radius: u8, frame: &[u8]) -> Result<(), SendError> {
+    /// `radius` is how many networks it may cross; 0 is as many as the configuration allows.
+    pub fn broadcast(&self, link: LinkId, radius: u8, frame: &[u8]) -> Result<(), SendError> {
         match self.link(link)? {
-            Link::Udp(_) => Ok(()),
+            Link::Udp(link) => link.broadcast(radius, frame),
             Link::Serial(link) => link.send(frame),
         }
+    }
+
+    /// Waits until a task of a link has ended, and returns that link: it is deaf from now on. While somebody listens to
+    /// the events that happens only by an error in this program. Can be dropped without losing an end.
+    pub async fn next_ended(&mut self) -> LinkId {
+        self.tasks.next_ended().await
     }
 
     /// Says what a link is: `UDP [::]:1883`, `serial /dev/ttyUSB0, 9600 baud, raw`.

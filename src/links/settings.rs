@@ -19,12 +19,30 @@ pub struct UdpSettings {
     /// Octets that the kernel holds while the gateway is busy; the system may allow less. 1 MiB by default: some
     /// thousands of sensor readings.
     pub receive_buffer: usize,
+    /// None by default: nobody's network should get a new sender unasked.
+    pub multicast: Multicast,
+}
+
+/// The multicast groups over which clients find a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multicast {
+    pub groups: Vec<SocketAddr>,
+    /// By name or address; none is the one that the system chooses.
+    pub interfaces: Vec<String>,
+    /// The most routers a frame may pass, the first network counted: 1 by default, which stays on that network.
+    pub ttl: u8,
+}
+
+impl Default for Multicast {
+    fn default() -> Self {
+        Self { groups: Vec::new(), interfaces: Vec::new(), ttl: 1 }
+    }
 }
 
 impl UdpSettings {
     /// Listens on an address, with the defaults.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, receive_buffer: 1 << 20 }
+        Self { listen, receive_buffer: 1 << 20, multicast: Multicast::default() }
     }
 }
 

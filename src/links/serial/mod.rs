@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_serial::SerialStream;
 
 use super::backoff::Backoff;
 use super::batch::BatchPool;
+use super::tasks::Tasks;
 use super::{DownReason, LinkEvent, SendError, SerialSettings};
-use crate::core::{LinkAddress, LinkId};
+use crate::core::{Cast, LinkAddress, LinkId};
 use crate::wire::framing::{self, Decoder, Direction, Found};
 
 mod chatter;
@@ -55,13 +55,13 @@ impl SerialLink {
         settings: SerialSettings,
         direction: Direction,
         events: mpsc::Sender<LinkEvent>,
-        tasks: &mut JoinSet<()>,
+        tasks: &mut Tasks,
     ) -> Self {
         let settings = Arc::new(settings);
         let (outbox, queue) = mpsc::channel(QUEUED_FRAMES);
         let is_up = Arc::new(AtomicBool::new(false));
         let line = Line { id, settings: Arc::clone(&settings), direction, events, heard: Notify::new() };
-        tasks.spawn(supervise(line, queue, Arc::clone(&is_up)));
+        tasks.spawn(id, supervise(line, queue, Arc::clone(&is_up)));
         let room = Arc::new(Semaphore::new(QUEUED_OCTETS.max(settings.max_frame)));
         Self { settings, outbox, room, is_up }
     }
@@ -181,7 +181,7 @@ impl Line {
             };
             let now = Instant::now();
             let sink = |found: Found<'_>| match found {
-                Found::Frame(frame) => batch.push(LinkAddress::NONE, frame),
+                Found::Frame(frame) => batch.push(LinkAddress::NONE, Cast::Unicast, frame),
                 Found::Text(line) => chatter.text(now, line),
                 Found::Noise(noise) => chatter.noise(noise),
             };

@@ -6,7 +6,7 @@ use serialport::SerialPort;
 use tokio::time::timeout;
 
 use super::*;
-use crate::core::Peer;
+use crate::core::{Cast, Peer};
 use crate::links::{LinkConfig, Links};
 use crate::wire::framing::{Framing, NoiseReason};
 
@@ -71,8 +71,8 @@ async fn until_up(inbox: &mut mpsc::Receiver<LinkEvent>) {
 async fn frames(inbox: &mut mpsc::Receiver<LinkEvent>) -> Vec<Vec<u8>> {
     loop {
         if let LinkEvent::Frames(batch) = next(inbox).await {
-            assert!(batch.iter().all(|(peer, _)| peer == PEER));
-            return batch.iter().map(|(_, frame)| frame.to_vec()).collect();
+            assert!(batch.iter().all(|frame| frame.from == PEER && frame.cast == Cast::Unicast));
+            return batch.iter().map(|frame| frame.bytes.to_vec()).collect();
         }
     }
 }
@@ -236,13 +236,16 @@ async fn text_and_noise_are_told_apart_from_frames() {
     let (mut seen_frame, mut seen_text, mut noise_octets) = (false, false, 0);
     while !(seen_frame && seen_text && noise_octets == 3) {
         match next(&mut inbox).await {
-            LinkEvent::Frames(batch) => seen_frame = batch.iter().eq([(PEER, &[2, 0x16][..])]),
+            LinkEvent::Frames(batch) => seen_frame = batch.iter().map(|frame| frame.bytes).eq([[2, 0x16]]),
             LinkEvent::Text { line, .. } => seen_text = line == "boot ok",
             LinkEvent::Noise { octets, first, .. } => {
                 assert!(first.iter().all(|octet| *octet == 0xFF), "{first:?}");
                 noise_octets += octets;
             }
-            event @ (LinkEvent::Up { .. } | LinkEvent::Down { .. }) => panic!("{event:?}"),
+            event @ (LinkEvent::Up { .. }
+            | LinkEvent::Down { .. }
+            | LinkEvent::Joined { .. }
+            | LinkEvent::NotJoined { .. }) => panic!("{event:?}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! UDP links: one socket each, IPv4 and IPv6.
+//! UDP links: one socket each, IPv4 and IPv6, and one more for each multicast group on each interface.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -8,20 +8,35 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::batch::BatchPool;
+use super::tasks::Tasks;
 use super::{DownReason, FrameBatch, LinkEvent, SendError, UdpSettings};
-use crate::core::{LinkAddress, LinkId};
+use crate::core::{Cast, LinkAddress, LinkId};
 
 mod address;
+mod interface;
+mod multicast;
 
 pub use address::{link_address, socket_address};
+pub use multicast::{JoinError, Membership, is_of_one_link};
 
-/// Binds a socket and lets it go: whether a link with these settings could open.
-pub fn try_bind(settings: &UdpSettings) -> Result<(), OpenError> {
-    bind(settings).map(drop)
+use multicast::Member;
+
+/// Opens a link's sockets and lets them go: whether it could open, and which groups it could join.
+pub fn try_open(settings: &UdpSettings) -> Result<Vec<TriedGroup>, OpenError> {
+    let (socket, _) = bind(settings)?;
+    let attempt =
+        |membership: Membership| TriedGroup { outcome: multicast::join(&membership, &socket).map(drop), membership };
+    Ok(Membership::all(&settings.multicast).into_iter().map(attempt).collect())
+}
+
+/// A group that was joined for a moment, or could not be.
+#[derive(Debug)]
+pub struct TriedGroup {
+    pub membership: Membership,
+    pub outcome: Result<(), JoinError>,
 }
 
 /// Why a socket could not be bound.
@@ -75,6 +90,9 @@ pub(super) struct UdpLink {
     socket: StdUdpSocket,
     local: SocketAddr,
     versions: IpVersions,
+    members: Vec<Member>,
+    /// Networks that a frame to a group may cross.
+    ttl: u8,
 }
 
 /// What the socket speaks.
@@ -92,14 +110,19 @@ impl UdpLink {
         id: LinkId,
         settings: &UdpSettings,
         events: mpsc::Sender<LinkEvent>,
-        tasks: &mut JoinSet<()>,
+        tasks: &mut Tasks,
     ) -> Result<Self, OpenError> {
         let (socket, versions) = bind(settings)?;
         let error = |source| OpenError::new(settings.listen, source);
         let local = socket.local_addr().map_err(error)?;
         let receiver = socket.try_clone().and_then(UdpSocket::from_std).map_err(error)?;
-        tasks.spawn(receive(id, receiver, events));
-        Ok(Self { socket, local, versions })
+        tasks.spawn(id, receive(id, receiver, events.clone()));
+        let mut members = Vec::new();
+        for membership in Membership::all(&settings.multicast) {
+            let link_socket = socket.try_clone().map_err(error)?;
+            members.push(Member::join(id, membership, link_socket, events.clone(), tasks));
+        }
+        Ok(Self { socket, local, versions, members, ttl: settings.multicast.ttl })
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
@@ -118,6 +141,25 @@ impl UdpLink {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(SendError::Full),
             Err(error) => Err(SendError::Refused(error.kind())),
         }
+    }
+}
+
+impl UdpLink {
+    /// Sends a frame to all groups on all interfaces that are there, from the link's own address: that is the one at
+    /// which clients are to find the gateway.
+    pub(super) fn broadcast(&self, radius: u8, frame: &[u8]) -> Result<(), SendError> {
+        // Radius 0 is the whole network (MQTT-SN 1.2 §5.3.9).
+        let hops = if radius == 0 { self.ttl } else { radius.min(self.ttl) };
+        let mut outcome = Ok(());
+        for member in &self.members {
+            let Some(destination) = member.destination() else { continue };
+            let sent = destination
+                .select(&self.socket, hops)
+                .map_err(|error| SendError::Refused(error.kind()))
+                .and_then(|()| self.send(link_address(destination.group), frame));
+            outcome = outcome.and(sent);
+        }
+        outcome
     }
 }
 
@@ -143,6 +185,8 @@ fn bind(settings: &UdpSettings) -> Result<(StdUdpSocket, IpVersions), OpenError>
         }
         Err(error) => return Err(OpenError::new(listen, error)),
     };
+    // Who sends to everyone must not seem to send to us.
+    multicast::only_what_was_joined(&socket, listen.is_ipv6());
     // The system may allow less, or refuse: the buffer it has will do.
     let _ = socket.set_recv_buffer_size(settings.receive_buffer);
     Ok((socket.into(), versions))
@@ -179,7 +223,7 @@ async fn receive(link: LinkId, socket: UdpSocket, events: mpsc::Sender<LinkEvent
         if events.send(event).await.is_err() {
             return;
         }
-        event = match receive_batch(&socket, &mut pool).await {
+        event = match receive_batch(&socket, &mut pool, Cast::Unicast).await {
             Ok(batch) => LinkEvent::Frames(batch),
             Err(error) => {
                 let down = LinkEvent::Down { link, reason: DownReason::Lost(error.to_string()), retry_in: RETRY };
@@ -196,8 +240,8 @@ async fn receive(link: LinkId, socket: UdpSocket, events: mpsc::Sender<LinkEvent
 /// How long a socket rests after an error that is not one peer's.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Waits for datagrams and takes those that are there.
-async fn receive_batch(socket: &UdpSocket, pool: &mut BatchPool) -> io::Result<FrameBatch> {
+/// Waits for datagrams and takes those that are there. `cast` is whom the socket is for.
+async fn receive_batch(socket: &UdpSocket, pool: &mut BatchPool, cast: Cast) -> io::Result<FrameBatch> {
     let mut batch = pool.take();
     loop {
         socket.readable().await?;
@@ -205,7 +249,7 @@ async fn receive_batch(socket: &UdpSocket, pool: &mut BatchPool) -> io::Result<F
             let buffer = batch.buffer();
             buffer.reserve(MAX_DATAGRAM);
             match socket.try_recv_buf_from(buffer) {
-                Ok((_, from)) => batch.end_frame(link_address(from)),
+                Ok((_, from)) => batch.end_frame(link_address(from), cast),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // The ICMP answer to a datagram of ours: one peer is gone, not the socket.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {}

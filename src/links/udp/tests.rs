@@ -26,10 +26,15 @@ async fn frames(inbox: &mut mpsc::Receiver<LinkEvent>, count: usize) -> Vec<(Pee
         match next(inbox).await {
             LinkEvent::Frames(batch) => {
                 assert!((1..=MAX_BATCH).contains(&batch.len()));
-                frames.extend(batch.iter().map(|(peer, frame)| (peer, frame.to_vec())));
+                assert!(batch.iter().all(|frame| frame.cast == Cast::Unicast));
+                frames.extend(batch.iter().map(|frame| (frame.from, frame.bytes.to_vec())));
             }
             LinkEvent::Up { link } => assert_eq!(link, LINK),
-            event @ (LinkEvent::Down { .. } | LinkEvent::Text { .. } | LinkEvent::Noise { .. }) => panic!("{event:?}"),
+            event @ (LinkEvent::Down { .. }
+            | LinkEvent::Joined { .. }
+            | LinkEvent::NotJoined { .. }
+            | LinkEvent::Text { .. }
+            | LinkEvent::Noise { .. }) => panic!("{event:?}"),
         }
     }
     frames
@@ -125,7 +130,7 @@ async fn a_port_in_use_is_named_with_a_remedy() {
     let error = open(&taken.to_string()).map(drop).unwrap_err();
     assert!(matches!(error, OpenError::InUse { listen } if listen == taken), "{error:?}");
     assert!(error.to_string().contains(&format!("sport = :{}", taken.port())), "{error}");
-    assert!(matches!(try_bind(&UdpSettings::new(taken)), Err(OpenError::InUse { .. })));
+    assert!(matches!(try_open(&UdpSettings::new(taken)), Err(OpenError::InUse { .. })));
 }
 
 #[tokio::test]
@@ -142,5 +147,5 @@ async fn a_dropped_link_frees_its_port() {
     drop(links);
     // The channel closes when the task is gone, and the socket with it.
     while timeout(Duration::from_secs(10), inbox.recv()).await.unwrap().is_some() {}
-    try_bind(&UdpSettings::new(address)).unwrap();
+    try_open(&UdpSettings::new(address)).unwrap();
 }
