@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::config::{Config, Mode, Serial};
+use super::config::{Config, Devices, Mode, Serial};
 use crate::broker::{BrokerSettings, Scheme};
-use crate::core::LinkId;
-use crate::links::Links;
+use crate::core::{LinkId, PrefixTemplate, QueuePolicy, QueueRule};
+use crate::links::{Links, Multicast};
 
 /// A topic for the examples.
 const TOPIC: &str = "iot/home1/livingroom/temperature";
@@ -23,6 +24,14 @@ pub(super) fn show(config: &Config, links: &Links) {
             None => info!("opening {}", links.describe(link)),
         }
     }
+    let multicast = config.udp.iter().filter_map(|udp| multicast_in_words(&udp.settings.multicast));
+    multicast.for_each(|words| info!("{words}"));
+    for (link, period) in config.core_settings().links.iter().filter_map(|(id, link)| Some((*id, link.advertise?))) {
+        info!("{}: {}", links.describe(link), advertise_in_words(period));
+        if let Some(doubt) = advertise_doubt(period) {
+            warn!("{doubt}");
+        }
+    }
     for serial in &config.serial {
         if let Some(assumption) = assumption_in_words(serial) {
             warn!("{assumption}");
@@ -32,6 +41,9 @@ pub(super) fn show(config: &Config, links: &Links) {
         info!("embedded MQTT broker listening on {address}; for trying out: it keeps nothing and refuses nobody");
     }
     info!("connecting to the broker at {}", broker_in_words(&config.broker));
+    if let Some(words) = devices_in_words(config) {
+        info!("{words}");
+    }
     let udp = (0..).map(LinkId).map_while(|link| links.local_addr(link)).next();
     next_steps(config, udp, &program()).iter().for_each(|step| info!("{step}"));
 }
@@ -52,6 +64,7 @@ pub(super) fn broker_remedy(config: &Config) -> Option<&'static str> {
 pub(super) fn gateway_in_words(config: &Config) -> String {
     let mode = match config.mode {
         Mode::Aggregating => "all devices share one connection to the broker",
+        Mode::Transparent => "each device has a connection of its own to the broker",
     };
     format!("{:?} with id {}; {mode}", config.name, config.gw_id)
 }
@@ -71,6 +84,17 @@ pub(super) fn broker_in_words(broker: &BrokerSettings) -> String {
     format!("{} as client {:?}{user}", broker.url, broker.client_id)
 }
 
+/// As whom devices come to the broker, if not as the gateway.
+pub(super) fn devices_in_words(config: &Config) -> Option<String> {
+    let example = |template: &str| template.replace("{client_id}", "sensor-1");
+    let Devices { client_id, username } = &config.devices;
+    let user = username.as_deref().map(|user| format!(", user {:?}", example(user))).unwrap_or_default();
+    match config.mode {
+        Mode::Aggregating => None,
+        Mode::Transparent => Some(format!("device \"sensor-1\" comes to it as client {:?}{user}", example(client_id))),
+    }
+}
+
 /// What was assumed about a serial port because nobody said it.
 pub(super) fn assumption_in_words(serial: &Serial) -> Option<String> {
     if serial.assumed.is_empty() {
@@ -85,6 +109,53 @@ pub(super) fn assumption_in_words(serial: &Serial) -> Option<String> {
         baud = settings.baud,
         framing = settings.framing,
     ))
+}
+
+/// The groups over which devices find the gateway, if there are any.
+pub(super) fn multicast_in_words(Multicast { groups, interfaces, ttl }: &Multicast) -> Option<String> {
+    if groups.is_empty() {
+        return None;
+    }
+    let groups = groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let on = if interfaces.is_empty() { "the interface the system chooses".into() } else { interfaces.join(", ") };
+    let reach = match ttl {
+        1 => "the local network".into(),
+        ttl => format!("up to {ttl} networks"),
+    };
+    Some(format!("devices find the gateway over {groups} on {on}; answers there reach {reach}"))
+}
+
+/// How often a link tells devices of the gateway.
+pub(super) fn advertise_in_words(period: Duration) -> String {
+    format!("tells devices every {} that it is there, while the broker is", humantime::format_duration(period))
+}
+
+/// What is to be said against it.
+pub(super) fn advertise_doubt(period: Duration) -> Option<&'static str> {
+    /// T_ADV is to be longer than this (MQTT-SN 1.2 §7.2).
+    const SHORTEST: Duration = Duration::from_secs(15 * 60);
+    (period < SHORTEST).then_some("MQTT-SN wants `advertise` to be 15m or more, so that radios and batteries last")
+}
+
+/// What stands before every topic, shown with an example.
+pub(super) fn prefix_in_words(prefix: &PrefixTemplate) -> Option<String> {
+    let example = prefix.as_str().replace("{client_id}", "sensor-1");
+    let words = format!(
+        "{:?}: for the broker the topic \"temperature\" of device \"sensor-1\" is \"{example}temperature\"",
+        prefix.as_str()
+    );
+    (!example.is_empty()).then_some(words)
+}
+
+/// Which messages a rule is about, and how they wait.
+pub(super) fn queue_rule_in_words(rule: &QueueRule) -> String {
+    let policy = match rule.policy {
+        QueuePolicy::DropOldest => "the oldest goes when a queue is full",
+        QueuePolicy::DropNewest => "what comes to a full queue is dropped",
+        QueuePolicy::LatestOnly => "only the newest of each topic waits",
+    };
+    let age = rule.max_age.map(|age| format!(", for {} at most", humantime::format_duration(age)));
+    format!("{:?}: {policy}{}", rule.filter.as_str(), age.unwrap_or_default())
 }
 
 /// Two commands that show a message on its way, ready to be copied.

@@ -9,7 +9,9 @@ use super::cli::GatewayArgs;
 use super::config::{Config, changed_limits};
 use super::{complain, runtime, start};
 use crate::broker::{self, Protocol};
-use crate::links::{OpenError, serial, udp};
+use crate::core::LinkSettings;
+use crate::links::udp::{self, TriedGroup};
+use crate::links::{OpenError, serial};
 use crate::wire::Qos;
 
 /// Checks, prints what it finds to standard output, and returns 0 if nothing stands in the gateway's way.
@@ -73,12 +75,19 @@ fn explain(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
             report.fact("broker", &format!("{}; {version}", banner::broker_in_words(&config.broker)))?;
         }
     }
+    if let Some(words) = banner::devices_in_words(config) {
+        report.fact("", &words)?;
+    }
     for udp in &config.udp {
         let strangers = if udp.link.qos_minus_one { "QoS -1 welcome" } else { "no QoS -1" };
         report.fact(
             "UDP",
             &format!("{}, frames up to {} octets, {strangers}", udp.settings.listen, udp.link.max_frame),
         )?;
+        if let Some(words) = banner::multicast_in_words(&udp.settings.multicast) {
+            report.fact("", &words)?;
+        }
+        explain_advertise(&udp.link, report)?;
     }
     for serial in &config.serial {
         let settings = &serial.settings;
@@ -90,6 +99,13 @@ fn explain(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
         if let Some(assumption) = banner::assumption_in_words(serial) {
             report.fact("", &assumption)?;
         }
+        explain_advertise(&serial.link, report)?;
+    }
+    if let Some(words) = banner::prefix_in_words(&config.topic_prefix) {
+        report.fact("topic prefix", &words)?;
+    }
+    for rule in &config.queue {
+        report.fact("queue", &banner::queue_rule_in_words(rule))?;
     }
     for (id, topic) in &config.predefined {
         report.fact("predefined", &format!("{id} = {:?}", topic.as_str()))?;
@@ -100,12 +116,22 @@ fn explain(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
     writeln!(report.out)
 }
 
+fn explain_advertise(link: &LinkSettings, report: &mut Report<impl Write>) -> io::Result<()> {
+    let Some(period) = link.advertise else { return Ok(()) };
+    report.fact("", &banner::advertise_in_words(period))?;
+    banner::advertise_doubt(period).map_or(Ok(()), |doubt| report.fact("", doubt))
+}
+
 /// Tries what the gateway would open.
 fn attempt(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
     for link in &config.udp {
         let listen = link.settings.listen;
-        report.tried(match udp::try_bind(&link.settings) {
-            Ok(()) => Ok(format!("UDP {listen} is free")),
+        let mut groups = Vec::new();
+        report.tried(match udp::try_open(&link.settings) {
+            Ok(tried) => {
+                groups = tried;
+                Ok(format!("UDP {listen} is free"))
+            }
             Err(error @ OpenError::InUse { .. }) => {
                 Err(format!("{error}. If it is this gateway, running already, all is well"))
             }
@@ -113,6 +139,10 @@ fn attempt(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
                 error @ (OpenError::NoSuchAddress { .. } | OpenError::NoPermission { .. } | OpenError::Other { .. }),
             ) => Err(error.to_string()),
         })?;
+        for TriedGroup { membership, outcome } in groups {
+            let outcome = outcome.map_err(|error| format!("cannot join the multicast group {membership}: {error}"));
+            report.tried(outcome.map(|()| format!("the multicast group {membership} can be joined")))?;
+        }
     }
     for port in &config.serial {
         report.tried(match serial::try_open(&port.settings) {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::config::{Overrides, SerialFlag};
+use super::config::Overrides;
+use crate::links::SerialArgument;
 use crate::tools::publish::PublishArgs;
 use crate::tools::subscribe::SubscribeArgs;
 
@@ -82,9 +83,9 @@ pub struct GatewayArgs {
 
     /// Use this serial port, in place of the file's; can be given several times
     #[arg(long, value_name = "PORT[,baud=N][,framing=F]")]
-    serial: Vec<SerialFlag>,
+    serial: Vec<SerialArgument>,
 
-    /// How devices share connections to the broker; so far only "aggregating"
+    /// How devices reach the broker: aggregating (over one connection) or transparent (each over its own)
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
 

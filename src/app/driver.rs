@@ -7,16 +7,21 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant as Clock, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::connections::Connections;
 use super::link_log::LinkLog;
 use super::signals::{Signal, Signals};
 use super::trace::{trace_incoming, trace_outgoing};
 use super::words::Words;
-use crate::broker::{Connection, Submitted};
+use crate::broker::Submitted;
 use crate::core::rates::TokenBucket;
 use crate::core::{BrokerEvent, ConnId, Gateway, Input, Instant, Output, Outputs, Peer, Settings};
-use crate::links::{LinkEvent, Links, SendError};
+use crate::links::{Frame, LinkEvent, Links, SendError};
 
-/// How long the broker connection may take to end in order. The program must be gone within five seconds; what is left
+/// How long at the start the links wait to be heard until the broker has answered or failed to: a device that connects
+/// in the first moments would be told "congestion", and stay away for minutes (MQTT-SN 1.2 §7.2, T_WAIT).
+const BROKER_FIRST: Duration = Duration::from_secs(3);
+
+/// How long the broker connections may take to end in order. The program must be gone within five seconds; what is left
 /// is for the last lines of the log.
 const FAREWELL: Duration = Duration::from_millis(3_500);
 
@@ -24,16 +29,16 @@ const FAREWELL: Duration = Duration::from_millis(3_500);
 const LINK_EVENTS_PER_TURN: usize = 8;
 
 /// How the gateway ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// In order: the broker connection was closed, or there was none.
+    /// In order: the connections to the broker were closed, or there were none.
     InOrder,
     /// The broker did not take its leave in time.
     Late,
     /// A second signal cut it short.
     Hurried,
     /// A task that should never end did.
-    Broken(&'static str),
+    Broken(String),
 }
 
 /// Where the events come from.
@@ -47,12 +52,12 @@ pub(super) struct Sources {
 pub(super) struct Driver {
     gateway: Gateway,
     links: Links,
-    connection: Connection,
+    connections: Connections,
     /// When the core's time began.
     origin: Clock,
     /// Reused by every input.
     outputs: Outputs,
-    /// Answers of the connection to commands that it did not take; they go in before anything else.
+    /// Answers to what the connections did not take; they go in before anything else.
     answers: VecDeque<(ConnId, BrokerEvent)>,
     words: Words,
     link_log: LinkLog,
@@ -68,17 +73,17 @@ struct Losses {
 }
 
 impl Driver {
-    /// Takes over the open links and the broker connection. `broker_remedy` is said once, when there is no broker.
+    /// Takes over the open links and the broker connections. `broker_remedy` is said once, when there is no broker.
     pub(super) fn new(
         settings: Settings,
         links: Links,
-        connection: Connection,
+        connections: Connections,
         broker_remedy: Option<&'static str>,
     ) -> Self {
         Self {
             gateway: Gateway::new(settings),
             links,
-            connection,
+            connections,
             origin: Clock::now(),
             outputs: Outputs::default(),
             answers: VecDeque::new(),
@@ -92,23 +97,31 @@ impl Driver {
     /// Runs until a signal asks for the end, then takes leave of the broker.
     pub(super) async fn run(mut self, mut sources: Sources) -> Ended {
         let mut events = Vec::with_capacity(LINK_EVENTS_PER_TURN);
+        let mut deaf_until = Some(Clock::now() + BROKER_FIRST);
         loop {
-            let deadline = self.gateway.next_deadline().map(|deadline| self.origin + deadline.since_origin());
+            let deadline = self.gateway.next_deadline().into_iter().chain(self.words.due()).min();
+            let deadline = deadline.map(|deadline| self.origin + deadline.since_origin());
             // Unbiased, so that no source starves another: each is as likely to be the next as any that is ready.
             tokio::select! {
-                count = sources.links.recv_many(&mut events, LINK_EVENTS_PER_TURN) => {
-                    if count == 0 {
-                        return Ended::Broken("the tasks of all links");
-                    }
+                // None come when the tasks of all links have ended, and that is told by `next_ended`.
+                1.. = sources.links.recv_many(&mut events, LINK_EVENTS_PER_TURN), if deaf_until.is_none() => {
                     let now = self.now();
                     events.drain(..).for_each(|event| self.on_link_event(now, event));
                 }
-                batch = sources.broker.recv() => match batch {
-                    Some((conn, batch)) => self.on_broker_events(conn, batch),
-                    None => return Ended::Broken("the task of the broker connection"),
-                },
+                Some((conn, batch)) = sources.broker.recv() => {
+                    // Its first word is that it is up, or why not.
+                    deaf_until = deaf_until.filter(|_| conn != ConnId::OWN);
+                    self.on_broker_events(conn, batch);
+                }
+                () = self.connections.own_ended() => return Ended::Broken("the task of the broker connection".to_owned()),
+                link = self.links.next_ended() => return Ended::Broken(format!("a task of {}", self.links.describe(link))),
+                () = sleep_until(deaf_until.unwrap_or(self.origin)), if deaf_until.is_some() => deaf_until = None,
                 () = sleep_until(deadline.unwrap_or(self.origin)), if deadline.is_some() => {
-                    self.handle(self.now(), Input::Deadline, &[]);
+                    let now = self.now();
+                    if self.words.due().is_some_and(|due| due <= now) {
+                        self.words.sum_up(now);
+                    }
+                    self.handle(now, Input::Deadline, &[]);
                 }
                 signal = sources.signals.next() => match signal {
                     Signal::Stop(name) => {
@@ -123,17 +136,14 @@ impl Driver {
         }
     }
 
-    /// Ends the broker connection in order; what devices still send is no longer read.
+    /// Ends the broker connections in order; what devices still send is no longer read.
     async fn take_leave(mut self, mut sources: Sources) -> Ended {
         self.handle(self.now(), Input::Shutdown, &[]);
+        self.words.sum_up(self.now());
         let end = Clock::now() + FAREWELL;
-        loop {
+        while !self.connections.is_empty() {
             tokio::select! {
-                batch = sources.broker.recv() => match batch {
-                    Some((conn, batch)) => self.on_broker_events(conn, batch),
-                    // The connection's task was the only sender, and it has ended.
-                    None => return Ended::InOrder,
-                },
+                Some((conn, batch)) = sources.broker.recv() => self.on_broker_events(conn, batch),
                 signal = sources.signals.next() => match signal {
                     Signal::Stop(_) => return Ended::Hurried,
                     Signal::Reload => {}
@@ -141,6 +151,7 @@ impl Driver {
                 () = sleep_until(end) => return Ended::Late,
             }
         }
+        Ended::InOrder
     }
 
     fn now(&self) -> Instant {
@@ -150,12 +161,17 @@ impl Driver {
     fn on_link_event(&mut self, now: Instant, event: LinkEvent) {
         match event {
             LinkEvent::Frames(batch) => {
-                for (from, bytes) in batch.iter() {
+                for Frame { from, cast, bytes } in batch.iter() {
                     trace_incoming(bytes, || self.links.describe_peer(from));
-                    self.handle(now, Input::Frame { from, bytes }, bytes);
+                    self.handle(now, Input::Frame { from, cast, bytes }, bytes);
                 }
             }
-            LinkEvent::Up { .. } | LinkEvent::Down { .. } | LinkEvent::Text { .. } | LinkEvent::Noise { .. } => {
+            LinkEvent::Up { .. }
+            | LinkEvent::Down { .. }
+            | LinkEvent::Joined { .. }
+            | LinkEvent::NotJoined { .. }
+            | LinkEvent::Text { .. }
+            | LinkEvent::Noise { .. } => {
                 self.link_log.tell(&event, &self.links);
             }
         }
@@ -164,12 +180,15 @@ impl Driver {
     fn on_broker_events(&mut self, conn: ConnId, batch: Vec<BrokerEvent>) {
         let now = self.now();
         for event in batch {
-            if let BrokerEvent::Down { reason } = &event {
+            if let BrokerEvent::Down { reason, refusal: _ } = &event
+                && conn == ConnId::OWN
+            {
                 warn!("no connection to the broker: {reason}; trying again");
                 if let Some(remedy) = self.broker_remedy.take() {
                     info!("{remedy}");
                 }
             }
+            self.connections.on_event(conn, &event);
             self.handle(now, Input::Broker { conn, event }, &[]);
         }
     }
@@ -178,15 +197,16 @@ impl Driver {
     fn handle(&mut self, now: Instant, input: Input<'_>, frame: &[u8]) {
         self.gateway.handle(now, input, &mut self.outputs);
         self.carry_out(now, frame);
-        // What the connection did not take it answers at once, and the core may have something to say to that.
+        // What a connection did not take it answers at once, and the core may have something to say to that.
         while let Some((conn, event)) = self.answers.pop_front() {
+            self.connections.on_event(conn, &event);
             self.gateway.handle(now, Input::Broker { conn, event }, &mut self.outputs);
             self.carry_out(now, &[]);
         }
     }
 
     fn carry_out(&mut self, now: Instant, frame_in: &[u8]) {
-        let Self { outputs, links, connection, answers, words, losses, .. } = self;
+        let Self { outputs, links, connections, answers, words, losses, .. } = self;
         let (queue, frames) = outputs.drain();
         for output in queue {
             match output {
@@ -204,11 +224,16 @@ impl Driver {
                         losses.frame(now, error, || links.describe(link));
                     }
                 }
-                Output::Broker { conn, command } => match connection.submit(command) {
+                Output::Broker { conn, command } => match connections.submit(conn, command) {
                     Submitted::Queued => {}
                     Submitted::Answered(event) => answers.push_back((conn, event)),
                     Submitted::Dropped => losses.command(now),
                 },
+                Output::Connect { conn, spec } => {
+                    if let Err(event) = connections.open(conn, spec) {
+                        answers.push_back((conn, event));
+                    }
+                }
                 Output::Notice(notice) => words.tell(now, &notice, frame_in, |peer: Peer| links.describe_peer(peer)),
             }
         }
@@ -230,5 +255,34 @@ impl Losses {
         if self.rate.take(now) {
             warn!("a message was dropped: the queue to the broker is full ({} so far)", self.commands);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::broker::{Broker, BrokerSettings, ClientSettings};
+    use crate::core::LinkId;
+    use crate::links::{LinkConfig, UdpSettings};
+    use crate::wire::framing::Direction;
+
+    #[tokio::test]
+    async fn the_gateway_ends_and_names_the_link_when_a_links_task_ends() {
+        // A link ends when nobody listens to it; the gateway listens to a channel beside it.
+        let (unheard, _) = mpsc::channel(1);
+        let link = LinkConfig::Udp(UdpSettings::new("127.0.0.1:0".parse().unwrap()));
+        let links = Links::open(&[(LinkId(0), link)], Direction::Uplink, &unheard).unwrap();
+        let name = links.describe(LinkId(0));
+        let (_link_sender, links_heard) = mpsc::channel(1);
+        let (broker_sender, broker) = mpsc::channel(1);
+        let settings = BrokerSettings::new("mqtt://127.0.0.1:9".parse().unwrap(), "gateway");
+        let connections = Connections::start(Broker::new(settings, ClientSettings::default()).unwrap(), broker_sender);
+        let driver = Driver::new(Settings::default(), links, connections, None);
+
+        let sources = Sources { links: links_heard, broker, signals: Signals::listen().unwrap() };
+        let ended = timeout(Duration::from_secs(10), driver.run(sources)).await.expect("an end within 10 s");
+        assert_eq!(ended, Ended::Broken(format!("a task of {name}")));
     }
 }

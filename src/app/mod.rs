@@ -4,6 +4,7 @@ mod banner;
 pub mod check;
 pub mod cli;
 pub mod config;
+mod connections;
 pub mod decode;
 mod driver;
 mod link_log;

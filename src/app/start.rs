@@ -10,11 +10,11 @@ use tracing::{error, info, warn};
 use super::banner;
 use super::cli::GatewayArgs;
 use super::config::Config;
+use super::connections::Connections;
 use super::driver::{Driver, Ended, Sources};
 use super::signals::Signals;
 use super::{WRONG_USAGE, complain, runtime};
-use crate::broker::Connection;
-use crate::core::ConnId;
+use crate::broker::{Broker, ClientSettings};
 use crate::links::{Links, OpenError};
 use crate::ops::logging;
 use crate::wire::framing::Direction;
@@ -75,9 +75,20 @@ async fn serve(mut config: Config) -> anyhow::Result<Ended> {
     drop(link_sender);
     banner::show(&config, &links);
     let (broker_sender, broker_events) = mpsc::channel(config.queues.broker_events);
-    let connection = Connection::start(ConnId::OWN, config.broker.clone(), broker_sender)?;
-    let driver = Driver::new(config.core_settings(), links, connection, banner::broker_remedy(&config));
+    let broker = Broker::new(config.broker.clone(), client_settings(&config))?;
+    let connections = Connections::start(broker, broker_sender);
+    let driver = Driver::new(config.core_settings(), links, connections, banner::broker_remedy(&config));
     Ok(driver.run(Sources { links: link_events, broker: broker_events, signals }).await)
+}
+
+/// What devices' own connections to the broker are told.
+fn client_settings(config: &Config) -> ClientSettings {
+    ClientSettings {
+        client_id: config.devices.client_id.clone(),
+        username: config.devices.username.clone(),
+        session_expiry: config.timers.session_expiry,
+        ..ClientSettings::default()
+    }
 }
 
 fn with_remedy(error: OpenError) -> anyhow::Error {
@@ -104,11 +115,12 @@ mod embedded {
                  otherwise choose another port, as in --embedded-broker=127.0.0.1:1884"
             )
         })?;
-        let local = broker.local_addr();
+        let local = broker.gateway_addr();
         config.embedded_broker = Some(broker.addr());
         config.broker.url.host = local.ip().to_string();
         config.broker.url.port = local.port();
         config.broker.protocol = EmbeddedBroker::PROTOCOL;
+        config.broker.retained = EmbeddedBroker::RETAINED;
         Ok(())
     }
 }

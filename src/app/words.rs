@@ -10,6 +10,7 @@ use crate::wire::Quoted;
 
 /// Lines per second; a network of broken devices must not fill the disk.
 const LINES_PER_SECOND: u32 = 100;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Writes notices into the log, so many a second.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ impl Words {
 
     /// Writes a notice into the log. `frame` is what the notice is about, `address` shows a peer as people know it.
     ///
-    /// What stops a device's messages is at `warn`; what anyone may send us at any rate is at `debug`.
+    /// What stops a device's messages is at `warn`; what anyone may send us at any rate is at `debug`, and so is what
+    /// devices do at each wake-up.
     pub(super) fn tell<A: fmt::Display>(
         &mut self,
         now: Instant,
@@ -55,15 +57,24 @@ impl Words {
             Notice::ConnectRefused { client_id, peer, why } => {
                 say!(WARN, "client {} from {} was refused: {why}", Quoted(client_id), address(*peer));
             }
+            // A mobile network may give a sleeper a new address for each wake-up; who connects anew is said anyway.
             Notice::ClientMoved { client_id, from, to } => {
                 let (from, to) = (address(*from), address(*to));
-                say!(INFO, client = &**client_id, "client {client_id:?} moved from {from} to {to}");
+                say!(DEBUG, client = &**client_id, "client {client_id:?} moved from {from} to {to}");
             }
             Notice::ClientReplaced { client_id, by, peer } => {
                 say!(
                     INFO,
                     client = &**client_id,
                     "client {client_id:?} is gone: {} now belongs to client {by:?}",
+                    address(*peer)
+                );
+            }
+            Notice::ClientAwake { client_id, peer, clean_session: _ } => {
+                say!(
+                    DEBUG,
+                    client = &**client_id,
+                    "client {client_id:?} woke up and connected from {}",
                     address(*peer)
                 );
             }
@@ -104,7 +115,7 @@ impl Words {
                 );
             }
             Notice::Refused { client_id, what } => {
-                say!(WARN, client = &**client_id, "client {client_id:?} was refused something: {what}");
+                say!(WARN, client = &**client_id, "client {client_id:?} was refused: {what}");
             }
             Notice::AnonymousRefused { peer, what } => {
                 say!(DEBUG, "a publish without connection from {} was dropped: {what}", address(*peer));
@@ -117,8 +128,22 @@ impl Words {
                 say!(
                     WARN,
                     client = &**client_id,
-                    "the queue of client {client_id:?} is full: its oldest messages are dropped"
+                    "the queue of client {client_id:?} is full: its oldest messages are dropped, or what [[queue]] says"
                 );
+            }
+            Notice::SubscriptionLost { filter, reason } => {
+                let filter = filter.as_str();
+                say!(
+                    WARN,
+                    "the broker had forgotten the subscription to {filter:?} and refuses it now: {reason}; \
+                     devices that subscribed to it hear nothing until they subscribe again"
+                );
+            }
+            Notice::GatewayHeard { peer, gw_id } => {
+                say!(INFO, "another gateway, with id {gw_id}, is heard from {}", address(*peer));
+            }
+            Notice::GatewayGone { link: _, gw_id } => {
+                say!(INFO, "the other gateway with id {gw_id} is no longer heard");
             }
             Notice::Stray { peer } => {
                 say!(DEBUG, "{} sends without a session and was told to connect", address(*peer));
@@ -129,15 +154,22 @@ impl Words {
         }
     }
 
+    /// Returns when the lines that were left out are to be counted in the log, if there are any.
+    pub(super) fn due(&self) -> Option<Instant> {
+        (self.left_out > 0).then(|| self.since + SECOND)
+    }
+
+    /// Says how many lines were left out, if any were, and begins a new second.
+    pub(super) fn sum_up(&mut self, now: Instant) {
+        if self.left_out > 0 {
+            warn!("{} lines about clients were left out here: more than {LINES_PER_SECOND} a second", self.left_out);
+        }
+        *self = Self { since: now, said: 0, left_out: 0 };
+    }
+
     fn may_speak(&mut self, now: Instant) -> bool {
-        if now - self.since >= Duration::from_secs(1) {
-            if self.left_out > 0 {
-                warn!(
-                    "{} lines about clients were left out here: more than {LINES_PER_SECOND} a second",
-                    self.left_out
-                );
-            }
-            *self = Self { since: now, said: 0, left_out: 0 };
+        if now - self.since >= SECOND {
+            self.sum_up(now);
         }
         if self.said == LINES_PER_SECOND {
             self.left_out += 1;
@@ -160,5 +192,17 @@ mod tests {
         assert_eq!((said, words.left_out), (100, 400));
         assert!(words.may_speak(at(1_000)));
         assert_eq!(words.left_out, 0);
+    }
+
+    #[test]
+    fn lines_left_out_are_counted_in_the_log_although_nothing_more_happens() {
+        let mut words = Words::new();
+        let start = Instant::ORIGIN + Duration::from_secs(5);
+        assert!(words.may_speak(start));
+        assert_eq!(words.due(), None);
+        (0..LINES_PER_SECOND).for_each(|_| _ = words.may_speak(start));
+        assert_eq!(words.due(), Some(start + SECOND));
+        words.sum_up(start + SECOND);
+        assert_eq!((words.due(), words.left_out), (None, 0));
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fmt::Debug;
 
+use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -49,7 +50,7 @@ pub fn parse_filter(text: &str) -> Result<EnvFilter, FilterError> {
 
 /// Libraries whose lines say nothing to someone who runs a gateway, and from which level on they may speak.
 const QUIET: [(&str, &str); 5] =
-    [("rumqttd", "off"), ("rumqttc", "warn"), ("rustls", "warn"), ("mio", "warn"), ("tokio", "warn")];
+    [("rumqttd", "off"), ("rumqttc", "error"), ("rustls", "warn"), ("mio", "warn"), ("tokio", "warn")];
 
 /// Lines that wait for whoever reads standard error.
 const WAITING_LINES: usize = 10_000;
@@ -74,7 +75,7 @@ pub fn start(filter: EnvFilter, format: LogFormat) -> Log {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // It fails only where a log is set up already, as in tests; that one then stays.
     let _ = match format {
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_timer(Milliseconds).try_init(),
         LogFormat::Text => lines.with_ansi(false).event_format(Line).try_init(),
     };
     Log { _writer: guard }
@@ -94,7 +95,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> std::fmt::Result {
-        SystemTime.format_time(&mut writer)?;
+        Milliseconds.format_time(&mut writer)?;
         let metadata = event.metadata();
         write!(writer, " {:<5} ", metadata.level().as_str())?;
         if *metadata.level() >= tracing::Level::DEBUG {
@@ -107,6 +108,15 @@ where
             context.format_fields(writer.by_ref(), event)?;
         }
         writeln!(writer)
+    }
+}
+
+/// The time in UTC to the millisecond; the network in between is not known more exactly.
+struct Milliseconds;
+
+impl FormatTime for Milliseconds {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{:.3}", Timestamp::now())
     }
 }
 
@@ -148,8 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_begins_with_the_time_to_the_millisecond() {
+        let mut time = String::new();
+        Milliseconds.format_time(&mut Writer::new(&mut time)).unwrap();
+        assert_eq!(time.len(), "2026-01-31T12:00:00.000Z".len(), "{time}");
+        assert!(time.parse::<Timestamp>().is_ok(), "{time}");
+    }
+
+    #[test]
     fn libraries_are_quiet_unless_named() {
         assert!(parse_filter("debug").unwrap().to_string().contains("rumqttd=off"));
+        // It warns of what the broker refused, and the gateway says that with the client's name.
+        assert!(parse_filter("debug").unwrap().to_string().contains("rumqttc=error"));
         assert!(!parse_filter("debug,rumqttd=debug").unwrap().to_string().contains("rumqttd=off"));
     }
 }

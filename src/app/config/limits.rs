@@ -1,5 +1,8 @@
 //! `[limits]`: what the core bounds, and what the tasks around it bound.
 
+use std::ops::RangeInclusive;
+
+use super::mistakes;
 use super::problem::Problem;
 use crate::core::Limits;
 
@@ -60,9 +63,11 @@ section! {
         subscriptions_per_client: usize,
         publishes_per_client: usize,
         publishes_in_flight: usize,
+        broker_connects_at_once: usize,
         wills_waiting: usize,
         queued_messages_per_client: usize,
         queued_bytes_per_client: usize,
+        messages_per_wake_up: usize,
         unacknowledged_deliveries: usize,
         qos_minus_one_per_second: u32,
         strays_per_second: u32,
@@ -81,13 +86,37 @@ impl Default for RawLimits {
     }
 }
 
+/// The largest count. It is far above what one machine can serve, and far below what the code beneath can count: a
+/// client's place in the table has 32 bits, and a channel of Tokio has fewer permits than a `usize` has numbers.
+const MOST: u64 = 10_000_000;
+/// The most octets that may wait for one client: a gibibyte.
+const MOST_OCTETS: u64 = 1 << 30;
+
+/// Returns from where to where a limit may be set. A bound of nothing would stop the gateway; only a rate may be 0.
+fn range(key: &str) -> RangeInclusive<u64> {
+    match key {
+        // Longer ones do not fit into a frame.
+        "client_id_octets" => 1..=65_535,
+        "queued_bytes_per_client" => 1..=MOST_OCTETS,
+        // MQTT's message ids have 16 bits.
+        "broker_in_flight" => 1..=65_535,
+        rate if rate.ends_with("_per_second") => 0..=MOST,
+        _ => 1..=MOST,
+    }
+}
+
 impl RawLimits {
-    /// Refuses a bound of nothing, which would stop the gateway; only a rate may be 0.
+    /// Refuses what stands outside the range of its key.
     pub(super) fn check(&self) -> Result<(Limits, Queues), Problem> {
-        match self.named().find(|(key, value)| *value == 0 && !key.ends_with("_per_second")) {
-            Some((key, _)) => Err(Problem::at(["limits", key], format!("`{key}` in [limits] must be at least 1"))),
-            None => Ok(self.split()),
-        }
+        let outside = |(key, value): &(&'static str, u64)| !range(key).contains(value);
+        let Some((key, value)) = self.named().find(outside) else { return Ok(self.split()) };
+        let (least, most) = range(key).into_inner();
+        let text = format!("`{key}` in [limits] must be from {least} to {most}, not {value}");
+        let problem = Problem::at(["limits", key], text);
+        Err(match mistakes::example("limits", key) {
+            Some(example) => problem.hint(example),
+            None => problem,
+        })
     }
 }
 

@@ -6,12 +6,7 @@ use super::problem::Step;
 pub(super) const REFERENCE: &str = include_str!("../../../gateway.toml");
 
 /// Keys that are agreed but not served yet, with what to do until then. An empty section is the file's top level.
-const LATER: [(&str, &str, &str); 4] = [
-    ("broker", "topic_prefix", "leave it out; devices' topics go to the broker as they are"),
-    ("udp", "multicast", "leave it out, and give the devices the gateway's address"),
-    ("udp", "advertise", "leave it out, and give the devices the gateway's address"),
-    ("", "admin", "leave the section out; the log says what the gateway does"),
-];
+const LATER: [(&str, &str, &str); 1] = [("", "admin", "leave the section out; the log says what the gateway does")];
 
 /// Turns a message of the parser into the problem and the hints that help.
 pub(super) fn explain(path: &[Step], message: &str) -> (String, Vec<String>) {
@@ -76,7 +71,10 @@ fn wrong_value(section: &Section, path: &[Step], message: &str) -> (String, Vec<
             example(section.name, key).into_iter().collect(),
         ),
         _ => (
-            format!("{section} must be {}, not {found}", plain(expected)),
+            format!(
+                "{section} must be {}, not {found}",
+                if expected == LIST { "a list of sections" } else { plain(expected) }
+            ),
             vec![format!("write the section as {section}, with one `key = value` a line below it")],
         ),
     }
@@ -85,16 +83,21 @@ fn wrong_value(section: &Section, path: &[Step], message: &str) -> (String, Vec<
 /// The parser's words for the value it found, without the name of its type.
 fn plain_value(found: &str) -> String {
     let value = found.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ").replace('`', "");
-    match value.as_str() {
+    // Said of an integer beyond 64 bits.
+    let value = value.trim_end_matches(" as i128");
+    match value {
         "map" => "a table".into(),
         "sequence" => "a list".into(),
         _ => ["string ", "integer ", "boolean ", "floating point "]
             .iter()
             .find_map(|kind| value.strip_prefix(kind))
-            .unwrap_or(&value)
+            .unwrap_or(value)
             .to_owned(),
     }
 }
+
+/// The parser's name of a list.
+const LIST: &str = "a sequence";
 
 /// The parser's name of a type, for people.
 fn plain(expected: &str) -> &str {
@@ -106,7 +109,7 @@ fn plain(expected: &str) -> &str {
         "f64" => "a number",
         "a string" | "string" => "text in quotes",
         "a boolean" => "true or false",
-        "a sequence" => "a list of sections",
+        LIST => "a list in square brackets",
         "a map" => "a section",
         text if text.starts_with("struct ") => "a section",
         text => text,
@@ -162,7 +165,7 @@ impl std::fmt::Display for Section<'_> {
 /// A section's name as it stands in the file.
 fn header(section: &str) -> String {
     match section {
-        "udp" | "serial" => format!("[[{section}]]"),
+        "udp" | "serial" | "queue" => format!("[[{section}]]"),
         _ => format!("[{section}]"),
     }
 }

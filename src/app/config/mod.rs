@@ -2,24 +2,28 @@
 
 mod check;
 mod limits;
+mod links;
 mod mistakes;
+mod multicast;
 mod overrides;
 mod problem;
 mod raw;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::broker::BrokerSettings;
+pub use crate::core::Mode;
 use crate::core::topics::TopicName;
-use crate::core::{Limits, LinkId, LinkSettings, Settings, Timers};
+use crate::core::{Limits, LinkId, LinkSettings, PrefixTemplate, QueueRule, Settings, Timers};
 use crate::links::{LinkConfig, SerialSettings, UdpSettings};
 use crate::ops::logging::LogFormat;
 use crate::wire::{GwId, TopicId};
 
 pub use limits::{ChangedLimit, Queues, changed as changed_limits};
-pub use overrides::{Overrides, SerialFlag};
+pub use overrides::Overrides;
 pub use problem::ConfigError;
 
 use problem::Source;
@@ -37,23 +41,28 @@ pub struct Config {
     pub name: String,
     pub mode: Mode,
     pub broker: BrokerSettings,
+    pub devices: Devices,
     /// Where the gateway runs a broker of its own, if it does; `broker` is then completed when that broker listens.
     pub embedded_broker: Option<SocketAddr>,
     /// UDP listeners come first, then serial ports; [`LinkId`]s count through both.
     pub udp: Vec<Udp>,
     pub serial: Vec<Serial>,
     pub predefined: BTreeMap<TopicId, TopicName>,
+    pub topic_prefix: PrefixTemplate,
+    pub queue: Vec<QueueRule>,
     pub timers: Timers,
     pub limits: Limits,
     pub queues: Queues,
     pub log: Log,
 }
 
-/// How clients share connections to the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// All clients share one connection.
-    Aggregating,
+/// As whom devices come to the broker over connections of their own: in mode "transparent".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices {
+    /// `{client_id}` in it stands for the device's own.
+    pub client_id: String,
+    /// In place of the gateway's, with the same placeholder; the password is the gateway's.
+    pub username: Option<String>,
 }
 
 /// One UDP listener.
@@ -110,6 +119,9 @@ impl Config {
         let links = self.udp.iter().map(|udp| udp.link).chain(self.serial.iter().map(|serial| serial.link));
         Settings {
             gw_id: self.gw_id,
+            mode: self.mode,
+            topic_prefix: self.topic_prefix.clone(),
+            queue: self.queue.clone(),
             timers: self.timers,
             limits: self.limits,
             predefined: self.predefined.clone(),

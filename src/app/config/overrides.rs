@@ -1,10 +1,8 @@
 //! What the command line says instead of the file.
 
-use std::num::NonZeroU32;
-use std::str::FromStr;
-
 use super::problem::Source;
 use super::raw::{RawConfig, RawSerial, RawUdp};
+use crate::links::SerialArgument;
 
 /// Values from flags; what is not given leaves the file's word standing. They are checked as the file's are.
 #[derive(Clone, Debug, Default)]
@@ -13,19 +11,11 @@ pub struct Overrides {
     /// Where a broker of the gateway's own is to listen.
     pub embedded_broker: Option<String>,
     pub udp: Vec<String>,
-    pub serial: Vec<SerialFlag>,
+    pub serial: Vec<SerialArgument>,
     pub mode: Option<String>,
     pub data_dir: Option<String>,
     pub log: Option<String>,
     pub log_format: Option<String>,
-}
-
-/// `--serial PORT[,baud=N][,framing=F]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SerialFlag {
-    port: String,
-    baud: Option<NonZeroU32>,
-    framing: Option<String>,
 }
 
 impl Overrides {
@@ -48,7 +38,7 @@ impl Overrides {
             source.replaced(&["udp"], "--udp");
         }
         if !serial.is_empty() {
-            raw.serial = serial.iter().map(SerialFlag::as_section).collect();
+            raw.serial = serial.iter().map(section).collect();
             source.replaced(&["serial"], "--serial");
         }
         if let Some(address) = embedded_broker {
@@ -58,32 +48,7 @@ impl Overrides {
     }
 }
 
-impl SerialFlag {
-    fn as_section(&self) -> RawSerial {
-        RawSerial { baud: self.baud, framing: self.framing.clone(), ..RawSerial::named(&self.port) }
-    }
-}
-
-impl FromStr for SerialFlag {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(',');
-        let port = parts.next().unwrap_or_default().to_owned();
-        if port.is_empty() {
-            return Err("the port's name comes first, as in /dev/ttyUSB0,baud=57600".into());
-        }
-        let mut flag = Self { port, baud: None, framing: None };
-        for part in parts {
-            match part.split_once('=') {
-                Some(("baud", baud)) => {
-                    let wrong = |_| format!("baud={baud} is not a baud rate; write a number, as in baud=57600");
-                    flag.baud = Some(baud.parse().map_err(wrong)?);
-                }
-                Some(("framing", framing)) => flag.framing = Some(framing.to_owned()),
-                _ => return Err(format!("{part:?} is unknown; behind the port stand baud=N and framing=F")),
-            }
-        }
-        Ok(flag)
-    }
+fn section(argument: &SerialArgument) -> RawSerial {
+    let SerialArgument { port, baud, framing } = argument;
+    RawSerial { baud: *baud, framing: framing.clone(), ..RawSerial::named(port) }
 }

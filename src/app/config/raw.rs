@@ -23,6 +23,7 @@ pub(super) struct RawConfig {
     /// `None` is the default listener; `udp = []` is no listener.
     pub(super) udp: Option<Vec<RawUdp>>,
     pub(super) serial: Vec<RawSerial>,
+    pub(super) queue: Vec<RawQueue>,
     pub(super) predefined: BTreeMap<String, String>,
     pub(super) timers: RawTimers,
     pub(super) limits: RawLimits,
@@ -47,6 +48,9 @@ pub(super) struct RawBroker {
     pub(super) embedded: Option<String>,
     pub(super) protocol: String,
     pub(super) client_id: String,
+    pub(super) topic_prefix: String,
+    pub(super) device_client_id: String,
+    pub(super) device_username: Option<String>,
     pub(super) username: Option<String>,
     pub(super) password: Option<SecretString>,
     pub(super) password_file: Option<String>,
@@ -63,6 +67,10 @@ pub(super) struct RawUdp {
     pub(super) max_frame: usize,
     pub(super) receive_buffer: usize,
     pub(super) qos_minus_one: bool,
+    pub(super) multicast: Vec<String>,
+    pub(super) multicast_interfaces: Vec<String>,
+    pub(super) multicast_ttl: u8,
+    pub(super) advertise: SpanOrNever,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -75,6 +83,15 @@ pub(super) struct RawSerial {
     pub(super) gap: Option<Span>,
     pub(super) receive_gap: Option<Span>,
     pub(super) qos_minus_one: Option<bool>,
+    pub(super) advertise: Option<SpanOrNever>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawQueue {
+    pub(super) filter: String,
+    pub(super) policy: Option<String>,
+    pub(super) max_age: Option<SpanOrNever>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -86,6 +103,7 @@ pub(super) struct RawTimers {
     pub(super) keep_alive_tolerance: f64,
     pub(super) idle_limit: SpanOrNever,
     pub(super) session_expiry: Span,
+    pub(super) broker_wait: Span,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -108,6 +126,9 @@ impl Default for RawBroker {
             embedded: None,
             protocol: "auto".into(),
             client_id: "mqttsn-{name}".into(),
+            topic_prefix: String::new(),
+            device_client_id: "{client_id}".into(),
+            device_username: None,
             username: None,
             password: None,
             password_file: None,
@@ -122,16 +143,26 @@ impl Default for RawBroker {
 impl RawBroker {
     /// Turns to the gateway's own broker, which knows no users and no TLS.
     pub(super) fn be_embedded(&mut self, address: &str) {
-        let client_id = std::mem::take(&mut self.client_id);
-        *self = Self { client_id, embedded: Some(address.to_owned()), ..Self::default() };
+        let Self { client_id, topic_prefix, device_client_id, .. } = std::mem::take(self);
+        *self =
+            Self { client_id, topic_prefix, device_client_id, embedded: Some(address.to_owned()), ..Self::default() };
     }
 }
 
 impl Default for RawUdp {
     fn default() -> Self {
-        let UdpSettings { listen, receive_buffer } = UdpSettings::new((Ipv6Addr::UNSPECIFIED, 1883).into());
-        let LinkSettings { max_frame, qos_minus_one } = LinkSettings::default();
-        Self { listen: listen.to_string(), max_frame, receive_buffer, qos_minus_one }
+        let UdpSettings { listen, receive_buffer, multicast } = UdpSettings::new((Ipv6Addr::UNSPECIFIED, 1883).into());
+        let LinkSettings { max_frame, qos_minus_one, advertise } = LinkSettings::default();
+        Self {
+            listen: listen.to_string(),
+            max_frame,
+            receive_buffer,
+            qos_minus_one,
+            multicast: multicast.groups.iter().map(ToString::to_string).collect(),
+            multicast_interfaces: multicast.interfaces,
+            multicast_ttl: multicast.ttl,
+            advertise: SpanOrNever(advertise),
+        }
     }
 }
 
@@ -146,13 +177,15 @@ impl RawSerial {
             gap: None,
             receive_gap: None,
             qos_minus_one: None,
+            advertise: None,
         }
     }
 }
 
 impl Default for RawTimers {
     fn default() -> Self {
-        let Timers { t_retry, n_retry, t_wait, keep_alive_tolerance, idle_limit, session_expiry } = Timers::default();
+        let Timers { t_retry, n_retry, t_wait, keep_alive_tolerance, idle_limit, session_expiry, broker_wait } =
+            Timers::default();
         Self {
             t_retry: Span(t_retry),
             n_retry,
@@ -160,6 +193,7 @@ impl Default for RawTimers {
             keep_alive_tolerance,
             idle_limit: SpanOrNever(idle_limit),
             session_expiry: Span(session_expiry),
+            broker_wait: Span(broker_wait),
         }
     }
 }

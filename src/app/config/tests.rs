@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::QueuePolicy;
 use crate::wire::framing::Framing;
 use std::time::Duration;
 
@@ -20,12 +21,12 @@ fn an_unknown_key_names_its_line_the_nearest_key_and_the_known_ones() {
     assert_eq!(
         complaint("[[serial]]\nport = \"/dev/ttyUSB0\"\nbauds = 9600\n"),
         "gateway.toml:3:1: unknown key `bauds` in [[serial]]; did you mean `baud`?\n  \
-         known keys: port, baud, framing, max_frame, gap, receive_gap, qos_minus_one"
+         known keys: port, baud, framing, max_frame, gap, receive_gap, qos_minus_one, advertise"
     );
     assert_eq!(
         complaint("[brokr]\nurl = \"mqtt://localhost\"\n"),
         "gateway.toml:1:2: unknown section [brokr]; did you mean [broker]?\n  \
-         known sections: gateway, broker, udp, serial, predefined, timers, limits, log"
+         known sections: gateway, broker, udp, serial, queue, predefined, timers, limits, log"
     );
     assert_eq!(
         complaint("[log]\nzzz = 1\n"),
@@ -36,18 +37,9 @@ fn an_unknown_key_names_its_line_the_nearest_key_and_the_known_ones() {
 #[test]
 fn a_key_of_a_later_version_says_so() {
     assert_eq!(
-        complaint("[gateway]\nmode = \"transparent\"\n"),
-        "gateway.toml:2:8: `mode = \"transparent\"` is not in this version yet; use \"aggregating\""
-    );
-    assert_eq!(
         complaint("[gateway]\ndata_dir = \"data\"\n"),
         "gateway.toml:2:12: `data_dir` is not in this version yet; use \"\"\n  \
          sessions and queues are kept in memory and end with the gateway"
-    );
-    assert_eq!(
-        complaint("[[udp]]\nadvertise = \"15m\"\n"),
-        "gateway.toml:2:1: `advertise` in [[udp]] is not in this version yet; \
-         leave it out, and give the devices the gateway's address"
     );
     assert_eq!(
         complaint("[[serial]]\nport = \"COM3\"\nframing = \"xbee\"\n"),
@@ -58,9 +50,7 @@ fn a_key_of_a_later_version_says_so() {
         "gateway.toml:2:7: broker URL scheme `wss` (MQTT over WebSockets) is not supported yet: \
          use mqtt:// or mqtts://\n  example: url = \"mqtt://localhost:1883\""
     );
-    for text in ["[admin]\nlisten = \"\"\n", "[broker]\ntopic_prefix = \"x\"\n", "[[udp]]\nmulticast = []\n"] {
-        assert!(complaint(text).contains("is not in this version yet; leave"), "{text}");
-    }
+    assert!(complaint("[admin]\nlisten = \"\"\n").contains("is not in this version yet; leave"));
 }
 
 #[test]
@@ -107,11 +97,30 @@ fn a_duration_needs_its_unit() {
 }
 
 #[test]
+fn a_limit_beyond_all_sense_is_refused_with_its_place() {
+    assert_eq!(
+        complaint("[limits]\nclients = 5\nlink_events = 9223372036854775807\n"),
+        "gateway.toml:3:15: `link_events` in [limits] must be from 1 to 10000000, not 9223372036854775807\n  \
+         example: link_events = 64"
+    );
+    let complaint_about_a_key = complaint("[limits]\nno_such_key = 1\n");
+    let (_, keys) = complaint_about_a_key.split_once("known keys: ").unwrap();
+    for key in keys.split(", ") {
+        let complaint = complaint(&format!("[limits]\n{key} = 4294967296\n"));
+        assert!(complaint.starts_with(&format!("gateway.toml:2:{}: `{key}` in [limits] must be", key.len() + 4)));
+    }
+}
+
+#[test]
 fn a_value_out_of_range_is_refused() {
     for (text, message) in [
         ("[gateway]\nid = 0", "`id` in [gateway] must be from 1 to 255"),
         ("[gateway]\nname = \"a/b\"", "\"a/b\" cannot be the gateway's name"),
-        ("[limits]\nclients = 0", "`clients` in [limits] must be at least 1"),
+        (
+            "[limits]\nclients = 0",
+            "`clients` in [limits] must be from 1 to 10000000, not 0\n  example: clients = 100000",
+        ),
+        ("[limits]\nstrays_per_second = 10000001", "`strays_per_second` in [limits] must be from 0 to 10000000"),
         ("[limits]\nclients = -1", "`clients` in [limits] must be a whole number, not -1"),
         ("[timers]\nt_retry = \"0s\"", "`t_retry` in [timers] must be longer than 0s"),
         ("[timers]\nkeep_alive_tolerance = 0.5", "`keep_alive_tolerance` in [timers] must be from 1.0 to 100.0"),
@@ -197,6 +206,106 @@ fn the_client_id_holds_the_gateways_name() {
 }
 
 #[test]
+fn the_mode_comes_from_the_file_or_the_flag() {
+    let file = "[gateway]\nmode = \"transparent\"\n";
+    assert_eq!(parse(file).unwrap().core_settings().mode, Mode::Transparent);
+    let overrides = Overrides { mode: Some("aggregating".into()), ..Overrides::default() };
+    assert_eq!(with_flags(file, overrides).unwrap().mode, Mode::Aggregating);
+}
+
+#[test]
+fn devices_with_connections_of_their_own_have_names_of_their_own() {
+    let text = "[gateway]\nname = \"roof\"\n[broker]\n\
+                device_client_id = \"{name}-{client_id}\"\ndevice_username = \"{client_id}\"\n";
+    let devices = parse(text).unwrap().devices;
+    assert_eq!(devices, Devices { client_id: "roof-{client_id}".into(), username: Some("{client_id}".into()) });
+    for (text, message) in [
+        ("device_client_id = \"{name}\"", "needs {client_id}: devices with one id throw each other out"),
+        ("device_client_id = \"{id}-{client_id}\"", "`device_client_id` in [broker] has the unknown placeholder {id}"),
+        ("device_username = \"{user}\"", "`device_username` in [broker] has the unknown placeholder {user}"),
+    ] {
+        let complaint = complaint(&format!("[broker]\n{text}\n"));
+        assert!(complaint.contains(message), "{complaint}");
+    }
+}
+
+#[test]
+fn a_topic_prefix_may_name_the_client() {
+    let config = parse("[broker]\ntopic_prefix = \"site/{client_id}/\"\n").unwrap();
+    assert_eq!(config.core_settings().topic_prefix.as_str(), "site/{client_id}/");
+    assert_eq!(
+        complaint("[broker]\ntopic_prefix = \"site/{name}/\"\n"),
+        "gateway.toml:2:16: `topic_prefix` in [broker] has the unknown placeholder {name}\n  \
+         known placeholders: {client_id}, the device's client id"
+    );
+    assert_eq!(
+        complaint("[broker]\ntopic_prefix = \"site/#\"\n"),
+        "gateway.toml:2:16: `topic_prefix` in [broker] cannot be \"site/#\": \
+         it contains a wildcard (+ or #), and one topic is named here, not many\n  \
+         example: topic_prefix = \"site/{client_id}/\""
+    );
+}
+
+#[test]
+fn queue_rules_keep_their_order_and_their_words_are_checked() {
+    let text = "[[queue]]\nfilter = \"cmd/#\"\npolicy = \"drop-newest\"\nmax_age = \"1h\"\n[[queue]]\nfilter = \"#\"\n";
+    let rules = parse(text).unwrap().core_settings().queue;
+    let [commands, rest] = rules.as_slice() else { panic!("{rules:?}") };
+    assert_eq!((commands.policy, commands.max_age), (QueuePolicy::DropNewest, Some(Duration::from_secs(3_600))));
+    assert_eq!((rest.filter.as_str(), rest.policy, rest.max_age), ("#", QueuePolicy::DropOldest, None));
+    for (text, message) in [
+        ("policy = \"drop-newest\"", "[[queue]] needs `filter`\n  example: filter = \"cmd/#\""),
+        ("filter = \"a/#/b\"", "`filter` in [[queue]] cannot be \"a/#/b\": '#' must stand alone in the last level"),
+        ("filter = \"$share/g/a\"", "no topic is named $share/..."),
+        ("filter = \"a\"\npolicy = \"newest\"", "`policy` in [[queue]] cannot be \"newest\""),
+        ("filter = \"a\"\nmax_age = \"0s\"", "`max_age` in [[queue]] must be longer than 0s"),
+        ("filter = \"a\"\n[[queue]]\nfilter = \"a\"", "two [[queue]] sections are about \"a\""),
+    ] {
+        let complaint = complaint(&format!("[[queue]]\n{text}\n"));
+        assert!(complaint.contains(message), "{complaint}");
+    }
+}
+
+#[test]
+fn multicast_groups_are_read_and_their_mistakes_named() {
+    let text = "[[udp]]\nmulticast = [\"225.1.1.1:1883\", \"[ff1e:feed:caca:dead::1]:1883\"]\n\
+                multicast_interfaces = [\"eth0\"]\nmulticast_ttl = 3\nadvertise = \"15m\"\n";
+    let config = parse(text).unwrap();
+    let multicast = &config.udp[0].settings.multicast;
+    assert_eq!(multicast.groups.len(), 2);
+    assert_eq!((multicast.interfaces.as_slice(), multicast.ttl), (&["eth0".to_owned()][..], 3));
+    assert_eq!(config.udp[0].link.advertise, Some(Duration::from_secs(900)));
+    for (text, message) in [
+        ("multicast = \"225.1.1.1:1883\"", "`multicast` in [[udp]] must be a list in square brackets, not \"225."),
+        ("multicast = [\"225.1.1.1\"]", "\"225.1.1.1\" is not a multicast group with its port"),
+        ("multicast = [\"225.1.1.1:0\"]", "\"225.1.1.1:0\" has no port"),
+        ("multicast = [\"192.168.1.1:1883\"]", "192.168.1.1 is not a multicast address"),
+        ("multicast = [\"[ff02::1%2]:1883\"]", "name it in `multicast_interfaces`"),
+        ("multicast = [\"[ff02::1]:1883\"]", "is a group of one link, and no interface is named"),
+        ("multicast = [\"225.1.1.1:1\", \"225.1.1.1:1\"]", "225.1.1.1:1 stands twice in `multicast`"),
+        ("multicast_interfaces = [\"\"]", "an interface in [[udp]] has no name"),
+        ("multicast_ttl = 0", "`multicast_ttl` in [[udp]] must be at least 1"),
+        ("advertise = \"15m\"", "`advertise` in [[udp]] needs `multicast` beside it"),
+        ("advertise = \"1day\"", "`advertise` in [[udp]] must be whole seconds from 1s to 65535s, or \"never\""),
+        ("advertise = \"500ms\"", "`advertise` in [[udp]] must be whole seconds from 1s to 65535s, or \"never\""),
+        (
+            "listen = \"0.0.0.0:1883\"\nmulticast = [\"[ff05::1]:1883\"]",
+            "[ff05::1]:1883 is an IPv6 group, and the listener at 0.0.0.0:1883 has no IPv6",
+        ),
+        (
+            "multicast = [\"225.1.1.1:1\"]\n[[udp]]\nlisten = \"[::]:2\"\nmulticast = [\"225.1.1.1:1\"]",
+            "two UDP listeners want the group 225.1.1.1:1 on the same interface",
+        ),
+    ] {
+        let complaint = complaint(&format!("[[udp]]\n{text}\n"));
+        assert!(complaint.contains(message), "{complaint}");
+    }
+    let apart = |interface: &str| format!("multicast = [\"225.1.1.1:1\"]\nmulticast_interfaces = [{interface:?}]\n");
+    let (a, b) = (apart("eth0"), apart("eth1"));
+    assert!(parse(&format!("[[udp]]\n{a}[[udp]]\nlisten = \"[::]:2\"\n{b}")).is_ok());
+}
+
+#[test]
 fn credentials_and_certificates_come_in_pairs() {
     for (text, message) in [
         ("url = \"mqtt://b\"\npassword = \"x\"", "`password` in [broker] needs `username` beside it"),
@@ -246,8 +355,9 @@ fn flags_override_the_file_and_are_named_in_errors() {
 
     let refused = |overrides| with_flags(file, overrides).unwrap_err().to_string();
     assert_eq!(
-        refused(Overrides { mode: Some("transparent".into()), ..Overrides::default() }),
-        "--mode: `mode = \"transparent\"` is not in this version yet; use \"aggregating\""
+        refused(Overrides { mode: Some("transparant".into()), ..Overrides::default() }),
+        "--mode: `mode` in [gateway] cannot be \"transparant\" (did you mean \"transparent\"?); \
+         use \"aggregating\" or \"transparent\""
     );
     assert!(refused(Overrides { udp: vec!["x".into()], ..Overrides::default() }).starts_with("--udp: \"x\" is not"));
     let twice = vec!["COM3".parse().unwrap(), "COM3,baud=1".parse().unwrap()];
@@ -262,14 +372,6 @@ fn the_embedded_broker_replaces_the_files_broker_and_its_credentials() {
     assert_eq!(config.embedded_broker, Some("0.0.0.0:1884".parse().unwrap()));
     assert_eq!(config.broker.client_id, "mine");
     assert!(config.broker.username.is_none());
-}
-
-#[test]
-fn a_serial_flag_says_what_it_does_not_understand() {
-    let error = |text: &str| text.parse::<SerialFlag>().unwrap_err();
-    assert_eq!(error("COM3,baud=fast"), "baud=fast is not a baud rate; write a number, as in baud=57600");
-    assert_eq!(error("COM3,speed=9600"), "\"speed=9600\" is unknown; behind the port stand baud=N and framing=F");
-    assert_eq!(error(",baud=9600"), "the port's name comes first, as in /dev/ttyUSB0,baud=57600");
 }
 
 #[test]
@@ -292,9 +394,9 @@ mod the_reference_file {
     #[test]
     fn lists_every_key() {
         // What the parser would accept, in its own words.
-        for section in ["gateway", "broker", "udp", "serial", "timers", "limits", "log"] {
-            let header =
-                if matches!(section, "udp" | "serial") { format!("[[{section}]]") } else { format!("[{section}]") };
+        for section in ["gateway", "broker", "udp", "serial", "queue", "timers", "limits", "log"] {
+            let is_list = matches!(section, "udp" | "serial" | "queue");
+            let header = if is_list { format!("[[{section}]]") } else { format!("[{section}]") };
             let complaint = complaint(&format!("{header}\nno_such_key = 1\n"));
             let (_, known) = complaint.split_once("known keys: ").unwrap();
             for key in known.split(", ") {
@@ -322,5 +424,7 @@ mod the_reference_file {
         let serial = Serial { settings: SerialSettings { receive_gap: None, ..serial.settings }, ..serial };
         assert_eq!(serial, assumed.serial[0]);
         assert_eq!(config.predefined.len(), 1);
+        let assumed = parse("[[queue]]\nfilter = \"cmd/#\"\n").unwrap();
+        assert_eq!(config.queue, assumed.queue);
     }
 }

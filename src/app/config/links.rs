@@ -1,0 +1,140 @@
+//! The links that the configuration asks for: UDP listeners and serial ports.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::check::{meant, or};
+use super::problem::Problem;
+use super::raw::{RawSerial, RawUdp, SpanOrNever};
+use super::{Serial, Udp, multicast};
+use crate::core::LinkSettings;
+use crate::links::{SerialSettings, UdpSettings};
+use crate::wire::framing::Framing;
+
+/// The largest frame that MQTT-SN's length field can name (MQTT-SN 1.2 §5.2.1).
+const LARGEST_FRAME: usize = 65_535;
+/// A CONNACK and most answers fit into eight octets; a REGISTER needs a few more for the name.
+const SMALLEST_FRAME: usize = 16;
+
+pub(super) fn listeners(raw: Vec<RawUdp>) -> Result<Vec<Udp>, Problem> {
+    let mut listeners = Vec::<Udp>::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let listener = listener(index, raw)?;
+        let address = listener.settings.listen;
+        let mut others = listeners.iter().map(|other| other.settings.listen);
+        if let Some(other) = others.find(|other| overlap(*other, address)) {
+            let text = format!("two UDP listeners want {address}; the other one listens on {other}");
+            return Err(Problem::in_entry("udp", index, "listen", text)
+                .hint("keep one of them; [::] takes IPv4 and IPv6 on all interfaces"));
+        }
+        multicast::check_apart(index, &listeners, &listener)?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn listener(index: usize, raw: RawUdp) -> Result<Udp, Problem> {
+    let listen = listen_address(&raw.listen).ok_or_else(|| {
+        Problem::in_entry("udp", index, "listen", format!("{:?} is not an address to listen on", raw.listen))
+            .hint("write an IP address of this machine and a port: 0.0.0.0:1883, 192.168.1.10:1883, [::]:1883")
+    })?;
+    let max_frame = frame_size("udp", index, raw.max_frame)?;
+    let advertise = advertise_period("udp", index, raw.advertise)?;
+    if advertise.is_some() && raw.multicast.is_empty() {
+        return Err(Problem::in_entry("udp", index, "advertise", "`advertise` in [[udp]] needs `multicast` beside it")
+            .hint("example: multicast = [\"225.1.1.1:1883\"]"));
+    }
+    let multicast = multicast::check(index, listen, raw.multicast, raw.multicast_interfaces, raw.multicast_ttl)?;
+    Ok(Udp {
+        settings: UdpSettings { listen, receive_buffer: raw.receive_buffer, multicast },
+        link: LinkSettings { max_frame, qos_minus_one: raw.qos_minus_one, advertise },
+    })
+}
+
+/// ADVERTISE carries the time to the next one as whole seconds of 16 bits (MQTT-SN 1.2 §5.4.1).
+fn advertise_period(section: &str, index: usize, period: SpanOrNever) -> Result<Option<Duration>, Problem> {
+    let Some(period) = period.0 else { return Ok(None) };
+    if (1..=65_535).contains(&period.as_secs()) && period.subsec_nanos() == 0 {
+        return Ok(Some(period));
+    }
+    let text = format!("`advertise` in [[{section}]] must be whole seconds from 1s to 65535s, or \"never\"");
+    Err(Problem::in_entry(section, index, "advertise", text).hint("example: advertise = \"15m\""))
+}
+
+/// Reads an address to listen on: an IP address or `localhost`, and a port.
+pub(super) fn listen_address(text: &str) -> Option<SocketAddr> {
+    let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    local.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).or_else(|| text.parse().ok())
+}
+
+/// Returns whether one address takes datagrams away from the other. `[::]` is dual stack.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let takes = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || takes(a.ip(), b.ip()) || takes(b.ip(), a.ip()))
+}
+
+pub(super) fn ports(raw: Vec<RawSerial>) -> Result<Vec<Serial>, Problem> {
+    let mut ports = Vec::<Serial>::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let serial = port(index, raw)?;
+        if ports.iter().any(|other| other.settings.port == serial.settings.port) {
+            let text = format!("two [[serial]] sections want {:?}", serial.settings.port);
+            return Err(
+                Problem::in_entry("serial", index, "port", text).hint("one port is one section; keep one of them")
+            );
+        }
+        ports.push(serial);
+    }
+    Ok(ports)
+}
+
+fn port(index: usize, raw: RawSerial) -> Result<Serial, Problem> {
+    let RawSerial { port, baud, framing, max_frame, gap, receive_gap, qos_minus_one, advertise } = raw;
+    let at = |text: String| Problem::in_entry("serial", index, "port", text);
+    if port.is_empty() {
+        return Err(at("`port` in [[serial]] is empty".into()).hint("example: port = \"/dev/ttyUSB0\""));
+    }
+    if port.contains("://") {
+        return Err(at(format!("{port:?}: serial ports over the network are not in this version yet"))
+            .hint("name a port of this machine, such as /dev/ttyUSB0 or COM3"));
+    }
+    let assumed = [("baud", baud.is_none()), ("framing", framing.is_none())];
+    let default = SerialSettings::new(port);
+    let settings = SerialSettings {
+        baud: baud.map_or(default.baud, Into::into),
+        framing: framing.map_or(Ok(default.framing), |name| framing_named(index, &name))?,
+        max_frame: frame_size("serial", index, max_frame.unwrap_or(default.max_frame))?,
+        gap: gap.map_or(default.gap, |gap| gap.0),
+        receive_gap: receive_gap.map(|gap| gap.0),
+        ..default
+    };
+    let link = LinkSettings {
+        max_frame: settings.max_frame,
+        qos_minus_one: qos_minus_one.unwrap_or_else(|| LinkSettings::default().qos_minus_one),
+        advertise: advertise.map_or(Ok(None), |period| advertise_period("serial", index, period))?,
+    };
+    let assumed = assumed.into_iter().filter(|(_, is_assumed)| *is_assumed).map(|(key, _)| key).collect();
+    Ok(Serial { settings, link, assumed })
+}
+
+/// Framings that are agreed but not served yet.
+const LATER_FRAMINGS: [&str; 4] = ["cobs-crc", "xbee", "xbee-escaped", "aquila"];
+
+fn framing_named(index: usize, name: &str) -> Result<Framing, Problem> {
+    let at = |text: String| Problem::in_entry("serial", index, "framing", text);
+    let known = Framing::ALL.map(Framing::name);
+    if LATER_FRAMINGS.contains(&name) {
+        return Err(at(format!("`framing = {name:?}` is not in this version yet; use {}", or(&known))));
+    }
+    name.parse().map_err(|_| {
+        at(format!("`framing` in [[serial]] cannot be {name:?}{}; use {}", meant(name, &known), or(&known)))
+    })
+}
+
+fn frame_size(section: &str, index: usize, octets: usize) -> Result<usize, Problem> {
+    if (SMALLEST_FRAME..=LARGEST_FRAME).contains(&octets) {
+        return Ok(octets);
+    }
+    let text = format!("`max_frame` in [[{section}]] must be from {SMALLEST_FRAME} to {LARGEST_FRAME} octets");
+    Err(Problem::in_entry(section, index, "max_frame", text))
+}
