@@ -130,9 +130,10 @@ type Characters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 fn parameter(characters: &mut Characters<'_>) -> Result<Piece, FormatError> {
     let mut padding = Padding::default();
     while let Some(flag) = characters.next_if(|character| matches!(character, '0' | '-')) {
-        padding.fill = match (flag, padding.fill) {
-            ('-', _) | (_, Fill::BlanksRight) => Fill::BlanksRight,
-            _ => Fill::ZerosLeft,
+        padding.fill = match padding.fill {
+            Fill::BlanksRight => Fill::BlanksRight,
+            Fill::BlanksLeft | Fill::ZerosLeft if flag == '-' => Fill::BlanksRight,
+            Fill::BlanksLeft | Fill::ZerosLeft => Fill::ZerosLeft,
         };
     }
     let width = number(characters);

@@ -10,8 +10,7 @@ use super::client::{Settings, Will};
 use super::console::Console;
 use super::transport::Target;
 use crate::core::topics::{TopicFilter, TopicName};
-use crate::links::SerialSettings;
-use crate::wire::framing::UnknownFraming;
+use crate::links::{SerialArgument, SerialSettings};
 use crate::wire::{Qos, QosField, TopicId};
 
 /// Where the gateway is, who the client is, and how patient.
@@ -153,22 +152,8 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn serial_settings(text: &str) -> Result<SerialSettings, String> {
-    let mut parts = text.split(',');
-    let port = parts.next().filter(|port| !port.is_empty());
-    let mut settings = SerialSettings::new(port.ok_or("the port's name comes first, as in /dev/ttyUSB0,baud=57600")?);
-    for part in parts {
-        match part.split_once('=') {
-            Some(("baud", baud)) => {
-                let baud = baud.parse().ok().filter(|baud| *baud > 0);
-                settings.baud = baud.ok_or("a baud rate is a number, as in baud=57600")?;
-            }
-            Some(("framing", framing)) => {
-                settings.framing = framing.parse().map_err(|error: UnknownFraming| error.to_string())?;
-            }
-            _ => return Err(format!("\"{part}\" is unknown; behind the port stand baud=N and framing=F")),
-        }
-    }
-    Ok(settings)
+    let argument = text.parse::<SerialArgument>().map_err(|error| error.to_string())?;
+    argument.settings().map_err(|error| error.to_string())
 }
 
 fn client_id(text: &str) -> Result<String, String> {

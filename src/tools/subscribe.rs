@@ -8,7 +8,7 @@ use clap::ArgGroup;
 use thiserror::Error;
 use tokio::time;
 
-use super::client::{Event, Filter, Refusal, Request, RequestError};
+use super::client::{Event, Filter, Refusal, Request, RequestError, SleepPlan};
 use super::connection::{Connection, Lost};
 use super::format::Format;
 use super::options::{self, ConnectionOptions};
@@ -62,6 +62,14 @@ pub struct SubscribeArgs {
     /// Exit so many seconds after connecting, with code 27
     #[arg(short = 'W', value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,
+    /// Sleep when all subscriptions are acknowledged, as a battery device does: the gateway keeps what comes, and gives
+    /// the client up when it has not woken up for so long
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..),
+          conflicts_with = "exit_when_subscribed")]
+    pub sleep: Option<u16>,
+    /// Wake up so often to take what has come; by default after five sixths of --sleep
+    #[arg(long, value_name = "SECONDS", requires = "sleep", value_parser = options::seconds)]
+    pub wake_every: Option<Duration>,
     /// Exit when all subscriptions are acknowledged
     #[arg(short = 'E')]
     pub exit_when_subscribed: bool,
@@ -196,6 +204,9 @@ async fn receive_connected(
     if args.exit_when_subscribed {
         return Ok(Ended::Done);
     }
+    if let Some(plan) = args.sleep_plan() {
+        connection.request(Request::Sleep(plan))?;
+    }
     loop {
         if let Answer::NoMatter = answer(connection, printer).await? {
             return Ok(Ended::Done);
@@ -218,7 +229,12 @@ async fn answer(connection: &mut Connection, printer: &mut Printer<impl Write>) 
             },
             Event::Subscribed { .. } | Event::Unsubscribed => return Ok(Answer::Yes),
             Event::Refused(refusal) => return Ok(Answer::No(refusal)),
-            Event::Connected | Event::Published | Event::Disconnected | Event::Lost(_) | Event::Malformed(_) => {}
+            Event::Connected
+            | Event::Published
+            | Event::Asleep
+            | Event::Disconnected
+            | Event::Lost(_)
+            | Event::Malformed(_) => {}
         }
     }
 }
@@ -228,6 +244,12 @@ impl SubscribeArgs {
         let names = self.topic.iter().cloned().map(Filter::Name);
         let predefined = self.predefined.iter().copied().map(Filter::Predefined);
         names.chain(predefined).chain(self.short.iter().copied().map(Filter::Short)).collect()
+    }
+
+    fn sleep_plan(&self) -> Option<SleepPlan> {
+        let seconds = self.sleep?;
+        let wake_every = self.wake_every.unwrap_or_else(|| Duration::from_secs(seconds.into()) * 5 / 6);
+        Some(SleepPlan { seconds, wake_every })
     }
 
     fn printer<W: Write>(&self, out: W) -> Printer<W> {

@@ -40,7 +40,7 @@ pub(super) enum Endpoint {
 pub(super) enum Transport {
     /// Connected to the gateway, so that the system tells when nobody listens there, and drops what strangers send.
     Udp(UdpSocket),
-    Serial(SerialPort),
+    Serial(Box<SerialPort>),
 }
 
 /// What comes over a link.
@@ -110,7 +110,7 @@ impl Endpoint {
                 socket.connect(address).await?;
                 Ok(Transport::Udp(socket))
             }
-            Self::Serial(settings) => SerialPort::open(settings).await.map(Transport::Serial),
+            Self::Serial(settings) => SerialPort::open(settings).await.map(Box::new).map(Transport::Serial),
         }
     }
 }
@@ -173,7 +173,12 @@ impl SerialPort {
         let mut port = Self { links, events, arrived: VecDeque::new(), settings, quiet_at };
         match port.event().await? {
             LinkEvent::Down { reason, .. } => Err(io::Error::other(reason)),
-            LinkEvent::Up { .. } | LinkEvent::Frames(_) | LinkEvent::Text { .. } | LinkEvent::Noise { .. } => Ok(port),
+            LinkEvent::Up { .. }
+            | LinkEvent::Frames(_)
+            | LinkEvent::Text { .. }
+            | LinkEvent::Noise { .. }
+            | LinkEvent::Joined { .. }
+            | LinkEvent::NotJoined { .. } => Ok(port),
         }
     }
 
@@ -199,9 +204,9 @@ impl SerialPort {
                 return Ok(Arrival::Frame(frame));
             }
             match self.event().await? {
-                LinkEvent::Up { .. } => {}
+                LinkEvent::Up { .. } | LinkEvent::Joined { .. } | LinkEvent::NotJoined { .. } => {}
                 LinkEvent::Down { reason, .. } => return Err(io::Error::other(reason)),
-                LinkEvent::Frames(batch) => self.arrived.extend(batch.iter().map(|(_, frame)| frame.to_vec())),
+                LinkEvent::Frames(batch) => self.arrived.extend(batch.iter().map(|frame| frame.bytes.to_vec())),
                 LinkEvent::Text { line, .. } => return Ok(Arrival::Chatter(format!("text: {line}"))),
                 LinkEvent::Noise { octets, reason, .. } => {
                     return Ok(Arrival::Chatter(format!("{octets} octets of noise: {reason}")));

@@ -7,7 +7,21 @@ use super::send;
 use super::session::Context;
 use super::topic_ids::Full;
 use crate::core::topics::TopicName;
-use crate::wire::{MsgId, PubAck, PubComp, PubRec, Publish, Qos, RegAck, Register, ReturnCode, TopicRef};
+use crate::wire::{Message, MsgId, PubAck, PubComp, PubRec, Publish, Qos, RegAck, Register, ReturnCode, TopicRef};
+
+/// Takes a message if it is one that the gateway sends of its own accord; returns whether it was.
+pub(super) fn receive(context: &mut Context<'_>, message: &Message<'_>) -> bool {
+    if let Message::Register(register) = message {
+        on_register(context, register);
+    } else if let Message::Publish(publish) = message {
+        on_publish(context, publish);
+    } else if let Message::PubRel(release) = message {
+        on_pubrel(context, release.msg_id);
+    } else {
+        return false;
+    }
+    true
+}
 
 pub(super) fn on_register(context: &mut Context<'_>, register: &Register<'_>) {
     let return_code = match TopicName::parse(register.topic_name) {

@@ -72,7 +72,17 @@ pub enum Request {
         qos: Qos,
     },
     Unsubscribe(Filter),
+    /// Sleeps, and wakes up now and then to take what has come, until [`Request::Disconnect`].
+    Sleep(SleepPlan),
     Disconnect,
+}
+
+/// How a client sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SleepPlan {
+    /// How long the gateway waits for the next wake-up before the client is lost, at least.
+    pub seconds: u16,
+    pub wake_every: Duration,
 }
 
 /// Why a request was not taken; nothing was sent.
@@ -111,6 +121,8 @@ pub enum Event {
     Message(Delivery),
     /// The open request came to nothing. Refused [`Operation::Connect`], the client is not connected.
     Refused(Refusal),
+    /// The client sleeps: for the first time, or again after a wake-up.
+    Asleep,
     /// The session ended as we asked.
     Disconnected,
     /// The session ended without our asking; an open request is void.

@@ -2,12 +2,14 @@
 //!
 //! It has one exchange with the gateway open at a time, as MQTT-SN 1.2 §6.5, §6.6 and §6.9 ask of a client, and queues
 //! nothing: the caller makes its next request when the last one is settled.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod deliver;
 mod exchange;
 mod io;
 mod retry;
 mod session;
+mod sleep;
 mod topic_ids;
 
 #[cfg(test)]
@@ -22,13 +24,14 @@ use crate::wire::{
 };
 
 pub use io::{
-    Delivery, Event, Filter, Loss, Operation, Output, Publication, Refusal, Request, RequestError, Settings, Topic,
-    Will,
+    Delivery, Event, Filter, Loss, Operation, Output, Publication, Refusal, Request, RequestError, Settings, SleepPlan,
+    Topic, Will,
 };
 
 use exchange::Step;
 use retry::{Retry, Verdict};
 use session::{Context, Memory, Session};
+use sleep::Sleep;
 
 /// The only ProtocolId there is (MQTT-SN 1.2 §5.3.9).
 const PROTOCOL_ID: u8 = 0x01;
@@ -48,6 +51,7 @@ enum Phase {
     Disconnected,
     Connecting(Retry),
     Connected(Session),
+    Sleeping(Sleep),
     Disconnecting(Retry),
 }
 
@@ -59,15 +63,20 @@ impl Client {
     /// Starts what is asked, or says why it cannot.
     pub fn request(&mut self, now: Instant, request: Request, out: &mut Vec<Output>) -> Result<(), RequestError> {
         let mut context = Context { now, settings: &self.settings, memory: &mut self.memory, out };
+        if let Request::Publish(publication) = &request
+            && publication.qos == QosField::MinusOne
+        {
+            return publish_without_session(&mut context, publication);
+        }
         match (request, &mut self.phase) {
-            (Request::Publish(publication), _) if publication.qos == QosField::MinusOne => {
-                publish_without_session(&mut context, &publication)
-            }
             (Request::Connect, Phase::Disconnected) => {
                 self.phase = connect(&mut context)?;
                 Ok(())
             }
-            (Request::Connect, _) => Err(RequestError::AlreadyConnected),
+            (
+                Request::Connect,
+                Phase::Connecting(_) | Phase::Connected(_) | Phase::Sleeping(_) | Phase::Disconnecting(_),
+            ) => Err(RequestError::AlreadyConnected),
             (Request::Publish(publication), Phase::Connected(session)) => session.publish(&mut context, publication),
             (Request::Subscribe { filter, qos }, Phase::Connected(session)) => {
                 session.request(&mut context, Step::Subscribe { filter, qos })
@@ -75,14 +84,23 @@ impl Client {
             (Request::Unsubscribe(filter), Phase::Connected(session)) => {
                 session.request(&mut context, Step::Unsubscribe { filter })
             }
-            (Request::Disconnect, Phase::Connected(_)) => {
+            (Request::Sleep(_), Phase::Connected(session)) if session.is_busy() => Err(RequestError::Busy),
+            (Request::Sleep(plan), Phase::Connected(_)) => {
+                self.phase = Phase::Sleeping(Sleep::begin(&mut context, plan));
+                Ok(())
+            }
+            (Request::Disconnect, Phase::Connected(_) | Phase::Sleeping(_)) => {
                 send(Disconnect { duration: None }, context.out);
                 self.phase = Phase::Disconnecting(Retry::new(now, GOODBYE.min(self.settings.t_retry), 1));
                 Ok(())
             }
             (
-                Request::Publish(_) | Request::Subscribe { .. } | Request::Unsubscribe(_) | Request::Disconnect,
-                Phase::Disconnected | Phase::Connecting(_) | Phase::Disconnecting(_),
+                Request::Publish(_)
+                | Request::Subscribe { .. }
+                | Request::Unsubscribe(_)
+                | Request::Sleep(_)
+                | Request::Disconnect,
+                Phase::Disconnected | Phase::Connecting(_) | Phase::Sleeping(_) | Phase::Disconnecting(_),
             ) => Err(RequestError::NotConnected),
         }
     }
@@ -103,6 +121,12 @@ impl Client {
             }
             Phase::Connected(session) => {
                 if let Err(loss) = session.receive(&mut context, &message) {
+                    context.tell(Event::Lost(loss));
+                    self.phase = Phase::Disconnected;
+                }
+            }
+            Phase::Sleeping(sleep) => {
+                if let Err(loss) = sleep.receive(&mut context, &message) {
                     context.tell(Event::Lost(loss));
                     self.phase = Phase::Disconnected;
                 }
@@ -130,6 +154,7 @@ impl Client {
                 Verdict::GiveUp => Some(Event::Lost(retry.no_answer_to(MsgType::Connect))),
             },
             Phase::Connected(session) => session.tick(&mut context).err().map(Event::Lost),
+            Phase::Sleeping(sleep) => sleep.tick(&mut context).err().map(Event::Lost),
             Phase::Disconnecting(retry) => match retry.poll(now) {
                 Verdict::Wait => None,
                 Verdict::SendAgain => {
@@ -151,6 +176,7 @@ impl Client {
             Phase::Disconnected => None,
             Phase::Connecting(retry) | Phase::Disconnecting(retry) => Some(retry.due()),
             Phase::Connected(session) => session.next_deadline(&self.settings),
+            Phase::Sleeping(sleep) => Some(sleep.next_deadline()),
         }
     }
 

@@ -73,6 +73,11 @@ impl Session {
         Ok(())
     }
 
+    /// Returns whether a request is not settled yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.exchange.is_some()
+    }
+
     pub(super) fn receive(&mut self, context: &mut Context<'_>, message: &Message<'_>) -> Result<(), Loss> {
         match message {
             Message::RegAck(answer) => self.on_regack(context, answer),

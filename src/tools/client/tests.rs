@@ -7,6 +7,8 @@ use super::*;
 use crate::core::topics::{TopicFilter, TopicName};
 use crate::wire::{Qos, TopicId};
 
+mod sleep;
+
 const KEEP_ALIVE: u16 = 60;
 const T_RETRY: Duration = Duration::from_secs(10);
 
