@@ -25,7 +25,9 @@ const CORE_IO: &[&str] = &[
     "BrokerEvent",
     "BrokerOffer",
     "BrokerReason",
+    "Cast",
     "ConnId",
+    "ConnectSpec",
     "Delivery",
     "Instant",
     "LinkAddress",
@@ -102,6 +104,16 @@ fn every_file_that_the_papers_name_exists() {
 }
 
 #[test]
+fn every_test_that_the_map_of_the_specification_names_exists() {
+    let code: String = ["src", "tests"].into_iter().flat_map(files_below).map(|file| read(&file)).collect();
+    let map = read(Path::new("docs/spec.md"));
+    let names = map.split('`').skip(1).step_by(2).filter(|span| span.matches('_').count() >= 2);
+    let names = names.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+    let missing: Vec<&str> = names.filter(|name| !code.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
 fn imports_are_found_in_every_form() {
     let text = "use crate::core::Peer;\nuse crate::{broker::Connection, wire::{Qos, links}};\nlet x = mqttsn_gateway::app::run();";
     assert_eq!(imported_rooms(text), ["core", "broker", "wire", "app"]);
@@ -168,11 +180,15 @@ fn named_files(paper: &str) -> Vec<String> {
 
 /// Returns every Rust file below `src`, relative to the project's root.
 fn source_files() -> Vec<PathBuf> {
+    files_below("src")
+}
+
+fn files_below(top: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut folders = vec![PathBuf::from("src")];
+    let mut folders = vec![PathBuf::from(top)];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root().join(&folder)).expect("src can be read") {
-            let entry = entry.expect("src can be read");
+        for entry in fs::read_dir(root().join(&folder)).expect("the folder can be read") {
+            let entry = entry.expect("the folder can be read");
             let path = folder.join(entry.file_name());
             if entry.path().is_dir() {
                 folders.push(path);

@@ -23,14 +23,18 @@ fn a_foreign_client_publishes_at_every_qos() {
 }
 
 #[test]
-fn a_foreign_client_subscribes_by_name_and_by_wildcard() {
+fn a_foreign_client_subscribes_by_name_and_by_wildcard_and_at_every_qos() {
     let broker = Mosquitto::start();
     let gateway = Gateway::before(&broker.url(), &[]);
     let by_name = foreign::subscribe(gateway.udp(), "foreign-1", "0", "iot/home1/livingroom/led");
+    // It takes what comes at QoS 1 and 2, but sends neither PUBACK nor PUBREC.
     let by_wildcard = foreign::subscribe(gateway.udp(), "foreign-2", "1", "iot/home1/+/led");
 
-    mosquitto_pub(broker.port(), &["-t", "iot/home1/livingroom/led", "-m", "on", "-q", "1"]);
+    let at_qos_2 = foreign::subscribe(gateway.udp(), "foreign-3", "2", "iot/home1/livingroom/led");
+
+    mosquitto_pub(broker.port(), &["-t", "iot/home1/livingroom/led", "-m", "on", "-q", "2"]);
 
     by_name.wait_for("iot/home1/livingroom/led on");
     by_wildcard.wait_for("iot/home1/livingroom/led on");
+    at_qos_2.wait_for("iot/home1/livingroom/led on");
 }

@@ -8,12 +8,17 @@
 )]
 
 mod absent;
+mod battery;
 mod broker_loss;
+mod configured;
+mod discovery;
 mod embedded;
 mod foreign;
 mod lifecycle;
+mod log;
 mod mistakes;
 mod serial;
 mod support;
 mod tools;
+mod transparent;
 mod udp;

@@ -1,5 +1,10 @@
 //! Devices on a serial line.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::gateway::{run, run_without_privileges, text_of};
+use crate::support::mosquitto::free_tcp_port;
 use crate::support::{Gateway, Mosquitto, MosquittoSub, Node, SerialLine, mosquitto_pub};
 
 #[test]
@@ -85,6 +90,53 @@ fn a_serial_line_that_is_plugged_in_after_the_start_is_served() {
     node.connect("node-1");
     publish(&mut node, "late");
     subscriber.wait_for("iot/home1/door late");
+}
+
+#[test]
+fn a_serial_port_in_use_is_named_with_its_holder_and_served_when_it_is_free() {
+    let broker = Mosquitto::start();
+    let line = SerialLine::plug_in();
+    let port = line.gateway_end().display().to_string();
+    let holder = gateway_on(&broker, &line);
+    holder.wait_for(" is open");
+    let in_use = format!("{port} is in use by ");
+    // socat, which plays the line, has the port open as well and is named beside it.
+    let by_whom = format!("mqttsn-gateway (process {})", holder.process_id());
+
+    let output = run(&["check", "--broker", &broker.url(), "--udp", "127.0.0.1:0", "--serial", &port]);
+    let report = text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.contains(&in_use) && report.contains(&by_whom), "{report}");
+
+    let second = Gateway::start(&["--broker", &nobody(), "--serial", &port]);
+    let told = second.wait_for(&in_use);
+    assert!(told.contains(&by_whom), "{told}");
+    holder.terminate();
+    second.wait_for(&format!("serial {port}, 9600 baud, raw is open"));
+}
+
+#[test]
+fn a_serial_port_that_may_not_be_opened_is_named_with_the_remedy() {
+    let broker = Mosquitto::start();
+    let line = SerialLine::plug_in();
+    let port = line.gateway_end().display().to_string();
+    fs::set_permissions(&port, Permissions::from_mode(0o000)).expect("the line is ours");
+    let no_permission = format!("no permission to open {port}; ");
+
+    let output =
+        run_without_privileges(&["check", "--broker", &broker.url(), "--udp", "127.0.0.1:0", "--serial", &port]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text_of(&output).contains(&no_permission), "{}", text_of(&output));
+
+    let gateway = Gateway::start_without_privileges(&["--broker", &nobody(), "--serial", &port]);
+    let told = gateway.wait_for(&no_permission);
+    // Which remedy depends on the group that the system gives to its pseudo-terminals.
+    assert!(told.contains("usermod") || told.contains("udev"), "{told}");
+}
+
+/// A broker that is not there.
+fn nobody() -> String {
+    format!("mqtt://127.0.0.1:{}", free_tcp_port())
 }
 
 fn gateway_on(broker: &Mosquitto, line: &SerialLine) -> Gateway {

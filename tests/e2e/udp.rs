@@ -36,6 +36,34 @@ fn a_command_reaches_the_node_that_subscribed_to_a_wildcard_after_a_register() {
 }
 
 #[test]
+fn no_topic_from_a_stranger_costs_the_others_their_broker() {
+    let broker = Mosquitto::start();
+    let gateway = Gateway::before(&broker.url(), &[]);
+    let subscriber = MosquittoSub::start(broker.port(), &["-t", "iot/#", "-v"]);
+    let mut node = Node::udp(gateway.udp());
+    node.connect("thermometer");
+    let topic_id = node.register("iot/t");
+
+    // Mosquitto closes the connection for each of these.
+    let mut stranger = Node::udp(gateway.udp());
+    stranger.send("08 0C 62 0102 0000 'x'");
+    stranger.connect("stranger");
+    for topic in ["61 01 62", "61 7F 62", "61 C2 85 62", "EF BF BE"] {
+        stranger.send(&format!("LL 0A 0000 0001 {topic}"));
+        let [] = stranger.expect("07 0B 0000 0001 03");
+        stranger.send(&format!("LL 12 20 0002 {topic}"));
+        let [] = stranger.expect("08 13 00 0000 0002 03");
+    }
+    let own = stranger.register("$SYS/x");
+    stranger.send(&format!("LL 0C 20 {own} 0003 'x'"));
+    let [] = stranger.expect(&format!("07 0D {own} 0003 03"));
+
+    node.send(&format!("LL 0C 20 {topic_id} 0001 '21.5'"));
+    let [] = node.expect(&format!("07 0D {topic_id} 0001 00"));
+    subscriber.wait_for("iot/t 21.5");
+}
+
+#[test]
 fn a_message_at_qos_2_is_exchanged_with_four_frames_and_arrives_once() {
     let broker = Mosquitto::start();
     let gateway = Gateway::before(&broker.url(), &[]);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
+use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use super::process::{PATIENCE, Process};
@@ -28,14 +29,35 @@ impl Gateway {
         gateway
     }
 
-    /// Starts the gateway with a `gateway.toml` in its working directory.
+    /// Starts the gateway with a `gateway.toml` in its working directory, and a UDP port of its own.
     pub fn start_with_config(config: &str, arguments: &[&str]) -> Self {
+        Self::launch(config, &[&["--udp", "127.0.0.1:0"], arguments].concat())
+    }
+
+    /// Starts the gateway with nothing but a `gateway.toml`, which makes it listen on a UDP port of 127.0.0.1.
+    pub fn start_as_configured(config: &str) -> Self {
+        Self::launch(config, &[])
+    }
+
+    /// Starts the gateway as [`Gateway::start`] does, with the rights that [`program_without_privileges`] has.
+    pub fn start_without_privileges(arguments: &[&str]) -> Self {
+        let home = TempDir::new().expect("a temporary directory");
+        let mut command = program_without_privileges(home.path());
+        command.args(["--udp", "127.0.0.1:0"]).args(arguments);
+        Self::launch_command(home, command)
+    }
+
+    fn launch(config: &str, arguments: &[&str]) -> Self {
         let home = TempDir::new().expect("a temporary directory");
         if !config.is_empty() {
             std::fs::write(home.path().join("gateway.toml"), config).expect("a temporary file");
         }
         let mut command = program(home.path());
-        command.args(["--udp", "127.0.0.1:0"]).args(arguments);
+        command.args(arguments);
+        Self::launch_command(home, command)
+    }
+
+    fn launch_command(home: TempDir, mut command: Command) -> Self {
         let process = Process::start("mqttsn-gateway", &mut command);
         let line = process.wait_for("UDP 127.0.0.1:");
         Self { udp: address_in(&line), process, _home: home }
@@ -44,6 +66,11 @@ impl Gateway {
     /// Where devices reach it.
     pub fn udp(&self) -> SocketAddr {
         self.udp
+    }
+
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Waits for a line of the log.
@@ -73,6 +100,13 @@ pub fn run_in(home: &Path, arguments: &[&str]) -> Output {
     program(home).args(arguments).stdin(Stdio::null()).output().expect("the program under test is there")
 }
 
+/// Runs the program to its end, with the rights that [`program_without_privileges`] has.
+pub fn run_without_privileges(arguments: &[&str]) -> Output {
+    let home = TempDir::new().expect("a temporary directory");
+    let mut command = program_without_privileges(home.path());
+    command.args(arguments).stdin(Stdio::null()).output().expect("the program under test is there")
+}
+
 /// Returns what the program printed on both streams.
 pub fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
@@ -81,6 +115,18 @@ pub fn text_of(output: &Output) -> String {
 /// The program under test, to be started in `home`.
 pub fn program(home: &Path) -> Command {
     let mut command = Command::new(path());
+    command.current_dir(home).env_remove("RUST_LOG");
+    command
+}
+
+/// The program under test, to be started in `home`: a file that its owner may not open it may not open either, even
+/// when the tests run as root.
+fn program_without_privileges(home: &Path) -> Command {
+    if !geteuid().is_root() {
+        return program(home);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-dac_override,-dac_read_search"]).arg(path());
     command.current_dir(home).env_remove("RUST_LOG");
     command
 }

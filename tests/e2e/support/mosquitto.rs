@@ -59,6 +59,11 @@ impl Mosquitto {
         self.process = None;
     }
 
+    /// Makes the broker hang: it keeps its connections and says nothing any more.
+    pub fn hang(&self) {
+        self.process().halt();
+    }
+
     /// Waits for a line of the broker's log since it was last started.
     pub fn wait_for(&self, text: &str) -> String {
         self.process().wait_for(text)

@@ -52,6 +52,14 @@ impl Node {
         Self { transport: Transport::Serial { port, frames } }
     }
 
+    /// The address that the gateway sees; only over UDP.
+    pub fn address(&self) -> SocketAddr {
+        match &self.transport {
+            Transport::Udp(socket) => socket.local_addr().expect("it is bound"),
+            Transport::Serial { .. } => panic!("a device on a serial line has no address"),
+        }
+    }
+
     /// Sends a frame.
     pub fn send(&mut self, frame: &str) {
         self.send_octets(&frame::octets(frame));

@@ -69,6 +69,15 @@ impl Process {
         self.lines.all.lock().unwrap().clone()
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Halts the program where it is (SIGSTOP): its sockets stay open, and nobody answers.
+    pub fn halt(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).expect("our own child can be sent a signal");
+    }
+
     /// Asks the program to stop (SIGTERM).
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("our own child can be sent a signal");
