@@ -1,0 +1,292 @@
+//! One MQTT connection: what is on its way in both directions, and what its session keeps while it is broken.
+
+use std::time::Duration;
+
+use bytestring::ByteString;
+
+use super::super::dice::Dice;
+use super::session::{Copy, Delivered, Progress, Session, Subscription};
+use super::{Agenda, Overlap, Task, Temper, Word};
+use crate::core::topics::TopicFilter;
+use crate::core::{
+    BrokerCommand, BrokerEvent, ConnId, ConnectSpec, Delivery, Instant, Message, PublishOutcome, SubscribeOutcome,
+    SubscriptionId, Token,
+};
+use crate::wire::Qos;
+
+/// When, where and with whom something happens on a connection.
+pub(super) struct Stage<'a> {
+    pub(super) now: Instant,
+    pub(super) conn: ConnId,
+    pub(super) temper: &'a Temper,
+    pub(super) dice: &'a mut Dice,
+    pub(super) agenda: &'a mut Agenda,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    link: Link,
+    /// Counts how often the connection broke: what was on its way then is lost.
+    era: u64,
+    /// TCP keeps the order: nothing arrives before what was sent before it.
+    sees_next: Instant,
+    says_next: Instant,
+    /// A client's own connection says who it is.
+    spec: Option<ConnectSpec>,
+    session: Session,
+    resumes: bool,
+    /// The gateway has yet to hear that the session was lost.
+    hides_loss: bool,
+    /// The gateway wants it to end.
+    is_ending: bool,
+    /// Oldest first; kept until the gateway has heard the answer.
+    publishes: Vec<Publish>,
+    /// Subscribes and unsubscribes, as [`Connection::publishes`].
+    requests: Vec<BrokerCommand>,
+    last_delivery: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Link {
+    #[default]
+    New,
+    Up,
+    Broken,
+    Closed,
+}
+
+#[derive(Debug)]
+struct Publish {
+    token: Token,
+    message: Message,
+    /// Whether the broker has the message, if only the answer were heard.
+    taken_over: bool,
+}
+
+impl Connection {
+    pub(super) fn new(spec: Option<ConnectSpec>, resumed: Option<Session>) -> Self {
+        let resumes = resumed.is_some();
+        Self { spec, session: resumed.unwrap_or_default(), resumes, ..Self::default() }
+    }
+
+    pub(super) fn era(&self) -> u64 {
+        self.era
+    }
+
+    /// Whether everything that was published over it has been answered.
+    pub(super) fn has_all_answers(&self) -> bool {
+        self.publishes.is_empty()
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.link == Link::Up
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_up()
+            && self.publishes.is_empty()
+            && self.requests.is_empty()
+            && (self.session.backlog.is_empty() || self.session.waits_for_gateway())
+    }
+
+    pub(super) fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
+        self.session.subscriptions.keys()
+    }
+
+    /// Takes a command from the gateway and sends it on its way.
+    pub(super) fn submit(&mut self, stage: &mut Stage<'_>, command: BrokerCommand) {
+        match &command {
+            BrokerCommand::Publish { token: Some(token), message } => {
+                self.publishes.push(Publish { token: *token, message: message.clone(), taken_over: false });
+            }
+            BrokerCommand::Subscribe { .. } | BrokerCommand::Unsubscribe { .. } => self.requests.push(command.clone()),
+            BrokerCommand::Ack { delivery } => {
+                if let Some(open) = self.session.deliveries.iter_mut().find(|open| open.delivery == *delivery) {
+                    open.progress = Progress::Acknowledged;
+                }
+            }
+            BrokerCommand::Disconnect => self.is_ending = true,
+            BrokerCommand::Publish { token: None, .. } => {}
+        }
+        if self.is_up() {
+            self.send(stage, command);
+        }
+    }
+
+    /// Sends an event on its way to the gateway.
+    pub(super) fn say(&mut self, stage: &mut Stage<'_>, event: BrokerEvent) {
+        let word = Word { event, brought_by: Vec::new(), made: stage.now };
+        self.say_word(stage, word);
+    }
+
+    /// The gateway hears an event now.
+    pub(super) fn heard(&mut self, event: &BrokerEvent) {
+        match event {
+            BrokerEvent::Published { token, .. } => self.publishes.retain(|publish| publish.token != *token),
+            BrokerEvent::Subscribed { token: heard, .. } => {
+                let is_other = |request: &BrokerCommand| !matches!(request, BrokerCommand::Subscribe { token, .. } if token == heard);
+                self.requests.retain(is_other);
+            }
+            BrokerEvent::Message { delivery: Some(delivery), .. } => {
+                if let Some(open) = self.session.deliveries.iter_mut().find(|open| open.delivery == *delivery) {
+                    open.progress = Progress::Heard;
+                }
+            }
+            BrokerEvent::Up { .. } => self.hides_loss = false,
+            BrokerEvent::Message { delivery: None, .. } | BrokerEvent::Down { .. } | BrokerEvent::Closed => {}
+        }
+    }
+
+    /// Returns whether the broker has this publish already, and only the answer got lost.
+    pub(super) fn has_taken_over(&self, token: Token) -> bool {
+        self.publishes.iter().any(|publish| publish.token == token && publish.taken_over)
+    }
+
+    pub(super) fn take_over(&mut self, token: Token) {
+        if let Some(publish) = self.publishes.iter_mut().find(|publish| publish.token == token) {
+            publish.taken_over = true;
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, filter: TopicFilter, qos: Qos, id: SubscriptionId) {
+        self.session.subscriptions.insert(filter, Subscription { qos, id });
+    }
+
+    pub(super) fn unsubscribe(&mut self, filter: &TopicFilter) {
+        self.session.subscriptions.remove(filter);
+        let position = self
+            .requests
+            .iter()
+            .position(|request| matches!(request, BrokerCommand::Unsubscribe { filter: asked } if asked == filter));
+        position.map(|at| self.requests.remove(at));
+    }
+
+    pub(super) fn acknowledged(&mut self, stage: &mut Stage<'_>, delivery: Delivery) {
+        self.session.deliveries.retain(|open| open.delivery != delivery);
+        self.send_backlog(stage);
+    }
+
+    pub(super) fn copies(&self, made: Instant, message: &Message, overlap: Overlap) -> Vec<Copy> {
+        self.session.copies(made, message, overlap)
+    }
+
+    /// Takes the will that the broker publishes because the connection broke.
+    pub(super) fn take_will(&mut self) -> Option<Message> {
+        self.spec.as_mut().and_then(|spec| spec.will.take())
+    }
+
+    /// Ends the connection. Returns the session, if the broker keeps it, and whose it is.
+    pub(super) fn close(&mut self, stage: &mut Stage<'_>) -> Option<(ByteString, Session)> {
+        self.say(stage, BrokerEvent::Closed);
+        self.link = Link::Closed;
+        self.publishes.clear();
+        self.requests.clear();
+        let mut session = std::mem::take(&mut self.session);
+        session.abandon();
+        let spec = self.spec.as_ref().filter(|spec| !spec.clean_session)?;
+        Some((spec.client_id.clone(), session))
+    }
+
+    /// Sends a message to the gateway, or keeps it for later.
+    pub(super) fn deliver(&mut self, stage: &mut Stage<'_>, copy: Copy) {
+        if copy.message.qos > Qos::AtMostOnce {
+            self.session.backlog.push_back(copy);
+            self.send_backlog(stage);
+        } else if self.is_up() {
+            let word = word(&copy, None, stage.temper);
+            self.say_word(stage, word);
+        }
+    }
+
+    /// Lets nothing through for a while.
+    pub(super) fn stall(&mut self, now: Instant, lasts: Duration) {
+        self.sees_next = self.sees_next.max(now + lasts);
+        self.says_next = self.says_next.max(now + lasts);
+    }
+
+    pub(super) fn break_off(&mut self, stage: &mut Stage<'_>) {
+        self.link = Link::Broken;
+        self.new_era(stage.now);
+        let reason = "the broker closed the connection".to_owned();
+        self.say(stage, BrokerEvent::Down { reason, refusal: None });
+        for request in std::mem::take(&mut self.requests) {
+            if let BrokerCommand::Subscribe { token, .. } = request
+                && stage.dice.chance(500)
+            {
+                self.say(stage, BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost });
+            } else {
+                self.requests.push(request);
+            }
+        }
+    }
+
+    /// The connection is made. Repeats what was not answered, as far as the session allows.
+    pub(super) fn restore(&mut self, stage: &mut Stage<'_>, keeps_session: bool) {
+        if self.link == Link::Closed {
+            return;
+        }
+        // The first connection finds no session, unless an earlier one left it.
+        let session_present = keeps_session && !self.hides_loss && (self.link == Link::Broken || self.resumes);
+        self.hides_loss = !session_present;
+        self.link = Link::Up;
+        self.say(stage, BrokerEvent::Up { session_present, offer: stage.temper.offer });
+        if session_present {
+            self.session.redeliver();
+        } else {
+            self.session = Session::default();
+        }
+        for publish in std::mem::take(&mut self.publishes) {
+            if !session_present && publish.message.qos == Qos::ExactlyOnce {
+                let event = BrokerEvent::Published { token: publish.token, outcome: PublishOutcome::Lost };
+                self.say(stage, event);
+                self.publishes.push(publish);
+            } else {
+                let command = BrokerCommand::Publish { token: Some(publish.token), message: publish.message.clone() };
+                self.publishes.push(publish);
+                self.send(stage, command);
+            }
+        }
+        for request in self.requests.clone() {
+            self.send(stage, request);
+        }
+        self.send_backlog(stage);
+    }
+
+    fn send_backlog(&mut self, stage: &mut Stage<'_>) {
+        while self.is_up() && self.session.deliveries.len() < stage.temper.window {
+            let Some(copy) = self.session.backlog.pop_front() else { return };
+            self.last_delivery += 1;
+            let delivery = Delivery(self.last_delivery);
+            let word = word(&copy, Some(delivery), stage.temper);
+            self.session.deliveries.push(Delivered { delivery, copy, progress: Progress::Sent });
+            self.say_word(stage, word);
+        }
+    }
+
+    fn send(&mut self, stage: &mut Stage<'_>, command: BrokerCommand) {
+        let (least, most) = stage.temper.latency;
+        self.sees_next = self.sees_next.max(stage.now + stage.dice.between(least, most));
+        stage.agenda.push((self.sees_next, Task::Sees { conn: stage.conn, era: self.era, command }));
+    }
+
+    fn say_word(&mut self, stage: &mut Stage<'_>, word: Word) {
+        let (least, most) = stage.temper.latency;
+        self.says_next = self.says_next.max(stage.now + stage.dice.between(least, most));
+        stage.agenda.push((self.says_next, Task::Says { conn: stage.conn, era: Some(self.era), word }));
+    }
+
+    fn new_era(&mut self, now: Instant) {
+        self.era += 1;
+        (self.sees_next, self.says_next) = (now, now);
+    }
+}
+
+fn word(copy: &Copy, delivery: Option<Delivery>, temper: &Temper) -> Word {
+    let subscriptions = if temper.offer.subscription_ids { copy.ids.clone() } else { Vec::new() };
+    let event = BrokerEvent::Message { delivery, message: copy.message.clone(), subscriptions };
+    Word { event, brought_by: copy.brought_by.clone(), made: copy.made }
+}

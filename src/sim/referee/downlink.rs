@@ -1,0 +1,347 @@
+//! From the broker to clients: everybody gets what they subscribed to, in order, as often as its QoS says, and
+//! nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::super::broker::{Word, matches};
+use super::super::net::Place;
+use super::super::step::{Cause, Step};
+use super::super::vocabulary::Mark;
+use super::account::Accounts;
+use super::shadow::{Shadow, Wanted, filter_of};
+use super::{ClientNumber, Violation};
+use crate::core::topics::{TopicFilter, TopicName};
+use crate::core::{BrokerCommand, BrokerEvent, ClientPhase, ConnId, Instant, Mode, Notice, Stats, SubscriptionId};
+use crate::wire::{Message, PubAck, Publish, Qos, ReturnCode, TopicRef, Unsubscribe};
+
+/// How far apart the copies of one message can arrive, for the subscriptions that brought it.
+const COPIES_APART: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Downlink {
+    routing: Routing,
+    handed: BTreeMap<(Audience, Mark), Handed>,
+    /// Whose connection each one is; the gateway's own is nobody's.
+    owners: BTreeMap<ConnId, ClientNumber>,
+    count: u64,
+    books: BTreeMap<ClientNumber, Book>,
+    /// Who asked for the subscription; nobody if the gateway renewed it of its own accord.
+    askers: BTreeMap<SubscriptionId, Option<ClientNumber>>,
+    /// Messages that a person was told will not arrive.
+    excused: BTreeMap<(ClientNumber, TopicName), u32>,
+}
+
+/// How it is known for whom a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Routing {
+    /// By the subscriptions that the broker names.
+    Ids,
+    /// By the topic: the broker says nothing.
+    Topics,
+    /// By the connection it comes over; and whatever comes is for its client, every copy.
+    Connections,
+}
+
+/// All clients, or the one whose connection it is.
+type Audience = Option<ClientNumber>;
+
+/// How a message came to the gateway.
+#[derive(Debug)]
+struct Handed {
+    first: Instant,
+    last: Instant,
+    /// Its place in the order of all live messages.
+    number: u64,
+    copies: u32,
+    /// Of these, the ones that each subscription brought.
+    brought: BTreeMap<TopicFilter, u32>,
+}
+
+/// One client's session.
+#[derive(Debug, Default)]
+struct Book {
+    /// Messages at QoS 1 and 2 that it must get.
+    owed: BTreeMap<Mark, TopicName>,
+    /// Live messages that it has taken.
+    got: BTreeSet<Mark>,
+    /// How often it has taken them at QoS 2.
+    received: BTreeMap<(Mark, Replay), u32>,
+    sent: BTreeMap<(Mark, Replay), u32>,
+    /// Retained messages that it may get, for having subscribed.
+    replays: BTreeMap<Mark, u32>,
+    /// The number of the last message on each topic.
+    last: BTreeMap<TopicName, u64>,
+    /// Messages that it has not taken for want of a topic id, and may get once more.
+    healings: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Replay {
+    Live,
+    Retained,
+}
+
+impl Handed {
+    /// How often the client may get the message: once for each time that one of its subscriptions brought it. Where
+    /// the broker does not name them, a copy cannot be told from a further message.
+    fn times(&self, shadow: &Shadow, routing: Routing) -> u32 {
+        if routing != Routing::Ids {
+            return self.copies;
+        }
+        let of_client = |filter: &TopicFilter| shadow.wanted.iter().any(|wanted| wanted.filter == *filter);
+        let brought = self.brought.iter().filter(|(filter, _)| of_client(filter)).map(|(_, times)| *times);
+        // Which of its subscriptions counts may have changed from one copy to the next.
+        let meanwhile = |time: Instant| self.first <= time && time <= self.last;
+        let changed = |wanted: &Wanted| meanwhile(wanted.from) || wanted.until.is_some_and(meanwhile);
+        if shadow.wanted.iter().any(changed) { brought.sum() } else { brought.max().unwrap_or(0) }
+    }
+}
+
+impl Downlink {
+    pub(super) fn new(mode: Mode, has_ids: bool) -> Self {
+        let routing = match (mode, has_ids) {
+            (Mode::Transparent, _) => Routing::Connections,
+            (Mode::Aggregating, true) => Routing::Ids,
+            (Mode::Aggregating, false) => Routing::Topics,
+        };
+        Self {
+            routing,
+            handed: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            count: 0,
+            books: BTreeMap::new(),
+            askers: BTreeMap::new(),
+            excused: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn see_opened(&mut self, conn: ConnId, client: ClientNumber) {
+        self.owners.insert(conn, client);
+    }
+
+    pub(super) fn see_command(&mut self, step: &Step, command: &BrokerCommand, homes: &BTreeMap<Place, ClientNumber>) {
+        if let BrokerCommand::Subscribe { id, .. } = command {
+            let asker = match &step.cause {
+                Cause::Frame { from, .. } => homes.get(from).copied(),
+                Cause::Word { .. } | Cause::Deadline => None,
+            };
+            self.askers.insert(*id, asker);
+        }
+    }
+
+    /// Takes a message from the broker: whoever has subscribed is owed it.
+    pub(super) fn hear_word(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        word: &Word,
+        shadows: &[Shadow],
+        accounts: &Accounts,
+    ) {
+        if let (BrokerEvent::Up { session_present: false, .. }, Some(client)) = (&word.event, self.owners.get(&conn)) {
+            // What the client has not acknowledged was kept for it by the broker, which has forgotten it.
+            self.books.entry(*client).or_default().owed.clear();
+        }
+        let BrokerEvent::Message { message, subscriptions, .. } = &word.event else { return };
+        let Some(mark) = Mark::read(&message.payload) else { return };
+        let audience = self.owners.get(&conn).copied();
+        if audience.is_none() && self.routing == Routing::Connections {
+            return;
+        }
+        self.count += 1;
+        let number = self.count;
+        let new = || Handed { first: now, last: now, number, copies: 0, brought: BTreeMap::new() };
+        let handed = self.handed.entry((audience, mark)).or_insert_with(new);
+        handed.last = now;
+        let retained = message.retain;
+        if !retained {
+            if handed.copies == 0 {
+                handed.number = number;
+            }
+            handed.copies += 1;
+            for filter in &word.brought_by {
+                *handed.brought.entry(filter.clone()).or_default() += 1;
+            }
+        }
+        let is_addressed = |client| audience.is_none_or(|audience| audience == client);
+        for (client, shadow) in shadows.iter().enumerate() {
+            if !shadow.is_served() || !is_addressed(client) {
+                continue;
+            }
+            let book = self.books.entry(client).or_default();
+            if retained {
+                let asked = |id: &SubscriptionId| {
+                    self.askers.get(id).is_some_and(|asker| asker.is_none_or(|asker| asker == client))
+                };
+                if self.routing != Routing::Ids || subscriptions.iter().any(asked) {
+                    *book.replays.entry(mark).or_default() += 1;
+                }
+                continue;
+            }
+            let brings = |filter: &TopicFilter| match self.routing {
+                Routing::Ids | Routing::Connections => word.brought_by.contains(filter),
+                Routing::Topics => matches(filter, &message.topic),
+            };
+            let before = |since: Instant| since <= word.made;
+            let granted = shadow.granted.iter().filter(|(filter, (_, since))| brings(filter) && before(*since));
+            let granted = granted.map(|(_, (qos, _))| *qos).max();
+            if granted.is_some_and(|granted| granted.min(message.qos) > Qos::AtMostOnce)
+                && shadow.is_abiding
+                && accounts.get(mark).is_some()
+                && !book.got.contains(&mark)
+            {
+                book.owed.entry(mark).or_insert_with(|| message.topic.clone());
+            }
+        }
+    }
+
+    /// Takes a client's frame.
+    pub(super) fn hear(&mut self, now: Instant, client: ClientNumber, message: &Message<'_>) {
+        if let Message::Unsubscribe(Unsubscribe { topic, .. }) = message
+            && let Some(filter) = filter_of(*topic)
+        {
+            // The copy for this filter may have been the one to be delivered, and be on its way still.
+            let audience = self.audience(client);
+            let is_under_way =
+                |mark: Mark| self.handed.get(&(audience, mark)).is_some_and(|handed| now - handed.first < COPIES_APART);
+            let book = self.books.entry(client).or_default();
+            book.owed.retain(|mark, topic| !(matches(&filter, topic) && is_under_way(*mark)));
+        }
+        if let Message::PubAck(PubAck { return_code: ReturnCode::InvalidTopicId, .. }) = message {
+            self.books.entry(client).or_default().healings += 1;
+        }
+    }
+
+    pub(super) fn see_publish(
+        &mut self,
+        client: ClientNumber,
+        publish: &Publish<'_>,
+        shadow: &Shadow,
+        accounts: &Accounts,
+    ) -> Result<(), Violation> {
+        let Some(mark) = Mark::read(publish.data) else { return Ok(()) };
+        let Some(account) = accounts.get(mark) else { return Ok(()) };
+        if let TopicRef::Normal(id) = publish.topic {
+            let name = shadow.topics.names.get(&id);
+            if name != Some(&account.topic) || (!shadow.topics.told.contains(&id) && shadow.is_abiding) {
+                return Err(Violation(format!("{mark:?} of {:?} goes out under id {id}, {name:?}", account.topic)));
+            }
+        }
+        let Some(handed) = self.handed.get(&(self.audience(client), mark)) else {
+            return Err(Violation(format!("{mark:?} goes out, and the broker never sent it")));
+        };
+        let was_wanted = shadow.wanted.iter().any(|wanted| {
+            let meanwhile = wanted.from <= handed.last && wanted.until.is_none_or(|until| until >= handed.first);
+            meanwhile && matches(&wanted.filter, &account.topic)
+        });
+        // On a client's own connection nothing is sorted out that is on its way when the client unsubscribes; and one
+        // that connects anew in the same words keeps the connection.
+        let was_wanted_before = || {
+            let wanted = shadow.wanted.iter().map(|wanted| &wanted.filter);
+            wanted.chain(&shadow.wanted_before).any(|filter| matches(filter, &account.topic))
+        };
+        let is_excused = self.routing == Routing::Connections && was_wanted_before();
+        if !was_wanted && !is_excused {
+            return Err(Violation(format!("{mark:?} of {:?} goes to a client that did not want it", account.topic)));
+        }
+        if publish.dup {
+            return Ok(());
+        }
+        let book = self.books.entry(client).or_default();
+        let replay = if publish.retain { Replay::Retained } else { Replay::Live };
+        let sent = book.sent.entry((mark, replay)).or_default();
+        *sent += 1;
+        let allowed = match replay {
+            Replay::Live => handed.times(shadow, self.routing),
+            Replay::Retained => book.replays.get(&mark).copied().unwrap_or(0),
+        };
+        if *sent > allowed + book.healings {
+            return Err(Violation(format!("{mark:?} goes out {sent} times; the broker sent it {allowed} times")));
+        }
+        if replay == Replay::Live && handed.copies == 1 && book.healings == 0 {
+            let last = book.last.insert(account.topic.clone(), handed.number);
+            if last.is_some_and(|last| last > handed.number) {
+                return Err(Violation(format!("{mark:?} of {:?} goes out after a later one", account.topic)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A client has taken a message.
+    pub(super) fn received(
+        &mut self,
+        client: ClientNumber,
+        mark: Mark,
+        qos: Qos,
+        retain: bool,
+        shadow: &Shadow,
+    ) -> Result<(), Violation> {
+        let times = self.handed.get(&(self.audience(client), mark));
+        let times = times.map_or(0, |handed| handed.times(shadow, self.routing));
+        let book = self.books.entry(client).or_default();
+        if !retain {
+            book.owed.remove(&mark);
+            book.got.insert(mark);
+        }
+        if qos < Qos::ExactlyOnce {
+            return Ok(());
+        }
+        let replay = if retain { Replay::Retained } else { Replay::Live };
+        let received = book.received.entry((mark, replay)).or_default();
+        *received += 1;
+        let allowed = if retain { book.replays.get(&mark).copied().unwrap_or(0) } else { times };
+        // What was on its way when the session ended is counted as one.
+        if shadow.is_abiding && *received > allowed.max(1) {
+            return Err(Violation(format!("client {client} has got {mark:?} {received} times at QoS 2")));
+        }
+        Ok(())
+    }
+
+    /// A client has lost its memory, or wants a new session.
+    pub(super) fn forgot(&mut self, client: ClientNumber) {
+        self.books.entry(client).or_default().received.clear();
+    }
+
+    /// Nothing is owed any more.
+    pub(super) fn session_ended(&mut self, client: ClientNumber) {
+        let received = self.books.remove(&client).map(|book| book.received).unwrap_or_default();
+        self.books.insert(client, Book { received, ..Book::default() });
+        self.excused.retain(|(excused, _), _| *excused != client);
+    }
+
+    pub(super) fn see_notice(&mut self, client: ClientNumber, notice: &Notice) {
+        if let Notice::Undeliverable { topic, .. } = notice {
+            *self.excused.entry((client, topic.clone())).or_default() += 1;
+        }
+    }
+
+    pub(super) fn close(&self, shadows: &[Shadow], stats: &Stats) -> Result<(), Violation> {
+        let missing = self.missing(shadows);
+        if missing.len() as u64 > stats.queue_overflows {
+            let overflows = stats.queue_overflows;
+            return Err(Violation(format!("these never arrived, and {overflows} were dropped: {missing:?}")));
+        }
+        Ok(())
+    }
+
+    fn audience(&self, client: ClientNumber) -> Audience {
+        (self.routing == Routing::Connections).then_some(client)
+    }
+
+    fn missing(&self, shadows: &[Shadow]) -> Vec<(ClientNumber, Mark)> {
+        let mut excused = self.excused.clone();
+        let mut missing = Vec::new();
+        // Who has not come back cannot have got anything.
+        let is_there = |client: ClientNumber| shadows[client].phase != Some(ClientPhase::Away);
+        for (client, book) in self.books.iter().filter(|(client, _)| is_there(**client)) {
+            for (mark, topic) in &book.owed {
+                match excused.get_mut(&(*client, topic.clone())) {
+                    Some(count) if *count > 0 => *count -= 1,
+                    Some(_) | None => missing.push((*client, *mark)),
+                }
+            }
+        }
+        missing
+    }
+}
