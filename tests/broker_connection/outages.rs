@@ -234,13 +234,3 @@ async fn an_unsubscribe_that_the_broker_answers_by_hanging_up_is_dropped() {
         assert_eq!(core.published().await, (1, PublishOutcome::Accepted), "{protocol:?}");
     }
 }
-
-#[tokio::test]
-async fn a_filter_that_mosquitto_hangs_up_on_is_refused() {
-    let broker = Mosquitto::start();
-    let mut core = Core::start(settings(&broker.url(), Protocol::Auto));
-    core.up().await;
-    assert_eq!(core.subscribe(1, "a\x01/#", Qos::AtLeastOnce).await, GIVEN_UP);
-    core.publish(1, message("a", "", Qos::AtLeastOnce));
-    assert_eq!(core.published().await, (1, PublishOutcome::Accepted));
-}
