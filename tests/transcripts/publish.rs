@@ -248,6 +248,21 @@ fn a_repeated_qos_2_publish_goes_up_once() {
 }
 
 #[test]
+fn a_repeated_qos_2_publish_that_the_pubrel_has_overtaken_goes_up_once() {
+    let mut world = with_topic();
+    world.client("C").says("0b0c400001000732332e35");
+    let publish = world.broker().gets("PUBLISH q2 a/b/c 23.5");
+    world.broker().accepts(publish);
+    world.client("C").hears("040f0007").says("04100007").hears("040e0007");
+    world.client("C").says("0b0cc00001000732332e35").hears("040f0007").says("04100007").hears("040e0007");
+    // Without DUP, or with another reading, it is a new message under an id that has become free.
+    world.client("C").says("0b0cc00001000732332e36");
+    world.broker().gets("PUBLISH q2 a/b/c 23.6");
+    world.client("C").says("0b0c400001000832332e35");
+    world.broker().gets("PUBLISH q2 a/b/c 23.5");
+}
+
+#[test]
 fn a_qos_2_exchange_outlives_a_persistent_reconnect_and_sleep() {
     let mut world = World::with_broker();
     world.client("C").connects_persistent("c1");

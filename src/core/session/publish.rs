@@ -15,7 +15,7 @@ use crate::core::upstream::PublishRefusal;
 use crate::core::{BrokerReason, Message, PublishOutcome, Token};
 use crate::wire::{MsgId, PubAck, PubComp, PubRec, PubRel, Publish, Qos, ReturnCode, TopicId, TopicRef};
 
-/// Publishes remembered after their acknowledgement, to know a repetition. A client has one open at a time
+/// Publishes remembered after the end of their exchange, to know a repetition. A client has one open at a time
 /// (MQTT-SN 1.2 §6.6); four leave room for those that do not keep to it.
 const REMEMBERED: usize = 4;
 
@@ -23,8 +23,8 @@ const REMEMBERED: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Uplink {
     open: Vec<Exchange>,
-    /// QoS 1 publishes acknowledged lately, newest last.
-    acknowledged: VecDeque<Fingerprint>,
+    /// Publishes whose exchange has ended lately, newest last.
+    ended: VecDeque<Fingerprint>,
 }
 
 #[derive(Debug)]
@@ -32,13 +32,14 @@ enum Exchange {
     /// QoS 1 or 2: the broker has not answered yet.
     AtBroker { token: Token, qos: Qos, topic_id: TopicId, print: Fingerprint },
     /// QoS 2: the broker has the message and the client has to send PUBREL.
-    Received { msg_id: MsgId },
+    Received { print: Fingerprint },
 }
 
 /// Tells one message from another that carries the same message id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fingerprint {
     msg_id: MsgId,
+    qos: Qos,
     content: u64,
 }
 
@@ -75,7 +76,7 @@ impl Session {
             PublishOutcome::Accepted => {
                 cx.stats.published += 1;
                 if qos == Qos::ExactlyOnce {
-                    self.uplink.open.push(Exchange::Received { msg_id: print.msg_id });
+                    self.uplink.open.push(Exchange::Received { print });
                     self.answer(cx, PubRec { msg_id: print.msg_id });
                 } else {
                     self.uplink.remember(print);
@@ -104,7 +105,7 @@ impl Session {
         if self.uplink.open.iter().any(|exchange| exchange.is_begun(pub_rel.msg_id)) {
             return;
         }
-        self.uplink.open.retain(|exchange| !exchange.is_received(pub_rel.msg_id));
+        self.uplink.release(pub_rel.msg_id);
         self.answer(cx, PubComp { msg_id: pub_rel.msg_id });
     }
 
@@ -123,7 +124,7 @@ impl Session {
             return Err(Rejection::not_supported(Refused::PublishWithoutMsgId));
         }
         let topic = resolve(publish.topic, &self.registry, cx.predefined)?;
-        let print = Fingerprint { msg_id: publish.msg_id, content: content_hash(&topic, publish.data) };
+        let print = Fingerprint { msg_id: publish.msg_id, qos, content: content_hash(&topic, publish.data) };
         match self.uplink.repetition(print, qos, publish.dup) {
             Repetition::New => {}
             Repetition::Waiting => {
@@ -160,7 +161,7 @@ enum Repetition {
     New,
     /// Sent to the broker, which has not answered.
     Waiting,
-    /// QoS 2: answered with PUBREC.
+    /// QoS 2: answered with PUBREC, and perhaps released since.
     Received,
     /// QoS 1: answered with PUBACK a moment ago.
     Acknowledged,
@@ -174,7 +175,7 @@ impl Uplink {
 
     /// Forgets all exchanges. Returns the tokens whose answers nobody waits for any more.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = Token> + use<> {
-        self.acknowledged.clear();
+        self.ended.clear();
         std::mem::take(&mut self.open).into_iter().filter_map(|exchange| exchange.token())
     }
 
@@ -188,12 +189,15 @@ impl Uplink {
     /// Tells whether the client has sent this message before.
     ///
     /// At QoS 2 the message id alone decides, until PUBREL. At QoS 1 the content must be the same too, because
-    /// clients start their ids anew after a reset, and after the acknowledgement DUP must be set: a sensor may well
-    /// send the same reading twice under the same id. A repetition never has another QoS.
+    /// clients start their ids anew after a reset. When the exchange has ended the content must be the same at either
+    /// QoS, and DUP must be set: a sensor may well send the same reading twice under the same id, and a repetition
+    /// may have been overtaken on its way by the PUBREL. A repetition never has another QoS.
     fn repetition(&self, print: Fingerprint, qos: Qos, dup: bool) -> Repetition {
         for exchange in &self.open {
             match exchange {
-                Exchange::Received { msg_id } if qos == Qos::ExactlyOnce && *msg_id == print.msg_id => {
+                Exchange::Received { print: received }
+                    if qos == Qos::ExactlyOnce && received.msg_id == print.msg_id =>
+                {
                     return Repetition::Received;
                 }
                 Exchange::AtBroker { print: open, qos: open_qos, .. }
@@ -205,17 +209,26 @@ impl Uplink {
                 Exchange::Received { .. } | Exchange::AtBroker { .. } => {}
             }
         }
-        if dup && qos == Qos::AtLeastOnce && self.acknowledged.contains(&print) {
-            return Repetition::Acknowledged;
+        match qos {
+            Qos::AtLeastOnce if dup && self.ended.contains(&print) => Repetition::Acknowledged,
+            Qos::ExactlyOnce if dup && self.ended.contains(&print) => Repetition::Received,
+            Qos::AtMostOnce | Qos::AtLeastOnce | Qos::ExactlyOnce => Repetition::New,
         }
-        Repetition::New
+    }
+
+    /// The client has released a message: its id is free for another one.
+    fn release(&mut self, id: MsgId) {
+        let position = self.open.iter().position(|exchange| exchange.is_received(id));
+        if let Some(Exchange::Received { print }) = position.map(|at| self.open.remove(at)) {
+            self.remember(print);
+        }
     }
 
     fn remember(&mut self, print: Fingerprint) {
-        while self.acknowledged.len() >= REMEMBERED {
-            self.acknowledged.pop_front();
+        while self.ended.len() >= REMEMBERED {
+            self.ended.pop_front();
         }
-        self.acknowledged.push_back(print);
+        self.ended.push_back(print);
     }
 
     /// Returns whether one more exchange may begin. Ones that only wait for a PUBREL which never came make room.
@@ -241,7 +254,7 @@ impl Exchange {
     }
 
     fn is_received(&self, id: MsgId) -> bool {
-        matches!(self, Self::Received { msg_id } if *msg_id == id)
+        matches!(self, Self::Received { print } if print.msg_id == id)
     }
 }
 

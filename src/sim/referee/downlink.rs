@@ -13,7 +13,7 @@ use super::shadow::{Shadow, Wanted, filter_of};
 use super::{ClientNumber, Violation};
 use crate::core::topics::{TopicFilter, TopicName};
 use crate::core::{BrokerCommand, BrokerEvent, ClientPhase, ConnId, Instant, Mode, Notice, Stats, SubscriptionId};
-use crate::wire::{Message, PubAck, Publish, Qos, ReturnCode, TopicRef, Unsubscribe};
+use crate::wire::{Message, PubAck, Publish, Qos, ReturnCode, Subscribe, TopicRef, Unsubscribe};
 
 /// How far apart the copies of one message can arrive, for the subscriptions that brought it.
 const COPIES_APART: Duration = Duration::from_secs(5);
@@ -63,8 +63,8 @@ struct Handed {
 struct Book {
     /// Messages at QoS 1 and 2 that it must get.
     owed: BTreeMap<Mark, TopicName>,
-    /// Live messages that it has taken.
-    got: BTreeSet<Mark>,
+    /// Live messages that it has taken, or that may pass it by.
+    settled: BTreeSet<Mark>,
     /// How often it has taken them at QoS 2.
     received: BTreeMap<(Mark, Replay), u32>,
     sent: BTreeMap<(Mark, Replay), u32>,
@@ -189,7 +189,7 @@ impl Downlink {
             if granted.is_some_and(|granted| granted.min(message.qos) > Qos::AtMostOnce)
                 && shadow.is_abiding
                 && accounts.get(mark).is_some()
-                && !book.got.contains(&mark)
+                && !book.settled.contains(&mark)
             {
                 book.owed.entry(mark).or_insert_with(|| message.topic.clone());
             }
@@ -198,15 +198,20 @@ impl Downlink {
 
     /// Takes a client's frame.
     pub(super) fn hear(&mut self, now: Instant, client: ClientNumber, message: &Message<'_>) {
-        if let Message::Unsubscribe(Unsubscribe { topic, .. }) = message
+        if let Message::Unsubscribe(Unsubscribe { topic, .. }) | Message::Subscribe(Subscribe { topic, .. }) = message
             && let Some(filter) = filter_of(*topic)
         {
-            // The copy for this filter may have been the one to be delivered, and be on its way still.
+            // Which copy is the one to be delivered changes while they are on their way.
             let audience = self.audience(client);
             let is_under_way =
                 |mark: Mark| self.handed.get(&(audience, mark)).is_some_and(|handed| now - handed.first < COPIES_APART);
             let book = self.books.entry(client).or_default();
-            book.owed.retain(|mark, topic| !(matches(&filter, topic) && is_under_way(*mark)));
+            let Book { owed, settled, .. } = book;
+            owed.retain(|mark, topic| {
+                let is_excused = matches(&filter, topic) && is_under_way(*mark);
+                settled.extend(is_excused.then_some(*mark));
+                !is_excused
+            });
         }
         if let Message::PubAck(PubAck { return_code: ReturnCode::InvalidTopicId, .. }) = message {
             self.books.entry(client).or_default().healings += 1;
@@ -282,7 +287,7 @@ impl Downlink {
         let book = self.books.entry(client).or_default();
         if !retain {
             book.owed.remove(&mark);
-            book.got.insert(mark);
+            book.settled.insert(mark);
         }
         if qos < Qos::ExactlyOnce {
             return Ok(());
@@ -305,8 +310,7 @@ impl Downlink {
 
     /// Nothing is owed any more.
     pub(super) fn session_ended(&mut self, client: ClientNumber) {
-        let received = self.books.remove(&client).map(|book| book.received).unwrap_or_default();
-        self.books.insert(client, Book { received, ..Book::default() });
+        self.books.remove(&client);
         self.excused.retain(|(excused, _), _| *excused != client);
     }
 

@@ -24,8 +24,12 @@ impl Uplink {
     pub(super) fn see_command(&mut self, conn: ConnId, command: &BrokerCommand, accounts: &mut Accounts) {
         if *command == BrokerCommand::Disconnect {
             // What has not been answered by now comes too late for the client.
-            let unanswered = self.at_broker.extract_if(.., |(other, _), _| *other == conn);
-            unanswered.for_each(|(_, mark)| accounts.count_uncertainty(mark));
+            self.at_broker.retain(|(other, _), mark| {
+                if *other == conn {
+                    accounts.count_uncertainty(*mark);
+                }
+                *other != conn
+            });
         }
         if let BrokerCommand::Publish { token: Some(token), message } = command
             && let Some(mark) = Mark::read(&message.payload)
