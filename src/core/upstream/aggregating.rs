@@ -25,6 +25,8 @@ pub(super) struct Aggregating {
     copies: Copies,
     /// In use while copies are unnamed.
     covers: Covers,
+    /// The upstream filters that the broker has been asked for and has not answered about, while copies are unnamed.
+    asked: BTreeMap<SubscriptionId, TopicFilter>,
     /// Upstream filters to give up once the wider one that takes their place has been granted.
     replaced: BTreeMap<SubscriptionId, Vec<TopicFilter>>,
     /// Upstream filters of former days that the broker may still have, to be given up like the replaced ones.
@@ -65,6 +67,7 @@ impl Aggregating {
                 if !replaces.is_empty() {
                     self.replaced.insert(id, replaces);
                 }
+                self.asked.insert(id, filter.clone());
                 (id, filter, WIDEST_QOS)
             }
         }
@@ -97,6 +100,7 @@ impl Aggregating {
         };
         // Only now, because what was refused must not be asked for again on behalf of others.
         self.replace(out, id, outcome);
+        self.give_up_needless(out, id, outcome);
         answer
     }
 
@@ -129,6 +133,7 @@ impl Aggregating {
     /// Takes the broker's answer to a renewal.
     pub(super) fn renewed(&mut self, out: &mut Outputs, id: SubscriptionId, outcome: SubscribeOutcome) {
         self.renewals_asked = self.renewals_asked.saturating_sub(1);
+        self.give_up_needless(out, id, outcome);
         let outdated = self.replaced.remove(&id).unwrap_or_default();
         let key = self.filters.by_id(id);
         match outcome {
@@ -169,6 +174,7 @@ impl Aggregating {
                     if !outdated.is_empty() {
                         self.replaced.insert(id, outdated);
                     }
+                    self.asked.insert(id, filter.clone());
                     for other in members.iter().filter(|member| **member != key) {
                         self.filters.asked(*other, Audience::All, now);
                     }
@@ -212,6 +218,17 @@ impl Aggregating {
                 self.leftovers = leftovers;
                 unsubscribe_all(out, needless);
             }
+        }
+    }
+
+    /// The broker has granted what nobody needs any more: it was asked before the broker forgot everything, and the
+    /// connection repeated the question, or while others still needed it.
+    fn give_up_needless(&mut self, out: &mut Outputs, id: SubscriptionId, outcome: SubscribeOutcome) {
+        let Some(filter) = self.asked.remove(&id) else { return };
+        let is_granted = matches!(outcome, SubscribeOutcome::Granted(_));
+        let goes_later = self.replaced.values().flatten().chain(&self.leftovers).any(|outdated| *outdated == filter);
+        if is_granted && self.copies == Copies::Unnamed && !self.covers.contains(&filter) && !goes_later {
+            unsubscribe_all(out, vec![filter]);
         }
     }
 
@@ -330,5 +347,21 @@ mod tests {
         let granted = SubscribeOutcome::Granted(Qos::AtLeastOnce);
         gateway.shared.subscribed(&mut gateway.out, first, &filter("a/+"), Some(ONE), granted);
         assert_eq!(gateway.renew(), ["+a/+", "-a/b", "-#"]);
+    }
+
+    #[test]
+    fn what_the_broker_grants_when_nobody_needs_it_any_more_is_given_up() {
+        let mut gateway = Gateway::new();
+        gateway.subscribe("a/b", ONE, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce));
+        gateway.subscribe("#", TWO, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce));
+        let (id, asked, _) = gateway.shared.subscribe(Instant::ORIGIN, ONE, &filter("c"), Qos::AtLeastOnce);
+        assert_eq!(asked, filter("#"));
+        gateway.shared.unsubscribe(&mut gateway.out, TWO, &filter("#"));
+        gateway.shared.forgotten(Copies::Unnamed);
+        gateway.out.clear();
+        assert_eq!(gateway.renew(), ["+a/b", "+c"]);
+        let granted = SubscribeOutcome::Granted(Qos::AtLeastOnce);
+        assert_eq!(gateway.shared.subscribed(&mut gateway.out, id, &filter("c"), Some(ONE), granted), granted);
+        assert_eq!(gateway.renew(), ["-#"]);
     }
 }
