@@ -1,5 +1,6 @@
 //! One MQTT connection: what is on its way in both directions, and what its session keeps while it is broken.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -43,6 +44,8 @@ pub(super) struct Connection {
     publishes: Vec<Publish>,
     /// Subscribes and unsubscribes, as [`Connection::publishes`].
     requests: Vec<BrokerCommand>,
+    /// Subscribes among them that the broker has granted and undone again.
+    overtaken: BTreeSet<Token>,
     last_delivery: u64,
 }
 
@@ -130,6 +133,7 @@ impl Connection {
             BrokerEvent::Subscribed { token: heard, .. } => {
                 let is_other = |request: &BrokerCommand| !matches!(request, BrokerCommand::Subscribe { token, .. } if token == heard);
                 self.requests.retain(is_other);
+                self.overtaken.remove(heard);
             }
             BrokerEvent::Message { delivery: Some(delivery), .. } => {
                 if let Some(open) = self.session.deliveries.iter_mut().find(|open| open.delivery == *delivery) {
@@ -158,11 +162,17 @@ impl Connection {
 
     pub(super) fn unsubscribe(&mut self, filter: &TopicFilter) {
         self.session.subscriptions.remove(filter);
-        let position = self
-            .requests
-            .iter()
-            .position(|request| matches!(request, BrokerCommand::Unsubscribe { filter: asked } if asked == filter));
-        position.map(|at| self.requests.remove(at));
+        let is_it =
+            |request: &BrokerCommand| matches!(request, BrokerCommand::Unsubscribe { filter: it } if it == filter);
+        let Some(position) = self.requests.iter().position(is_it) else { return };
+        self.requests.remove(position);
+        for request in self.requests.iter().take(position) {
+            if let BrokerCommand::Subscribe { token, filter: it, .. } = request
+                && it == filter
+            {
+                self.overtaken.insert(*token);
+            }
+        }
     }
 
     pub(super) fn acknowledged(&mut self, stage: &mut Stage<'_>, delivery: Delivery) {
@@ -214,8 +224,9 @@ impl Connection {
         let reason = "the broker closed the connection".to_owned();
         self.say(stage, BrokerEvent::Down { reason, refusal: None });
         for request in std::mem::take(&mut self.requests) {
+            // One that an unsubscribe has followed is not repeated, lest it come after that.
             if let BrokerCommand::Subscribe { token, .. } = request
-                && stage.dice.chance(500)
+                && (self.overtaken.contains(&token) || stage.dice.chance(500))
             {
                 self.say(stage, BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost });
             } else {
