@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
 
 use super::Notice;
 use super::topics::{TopicFilter, TopicName};
@@ -83,7 +84,7 @@ pub struct Message {
 }
 
 /// Joins a command to the event that answers it. Chosen by the core; never in use twice at a time on one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Token(pub u64);
 
 /// Names a message from the broker that waits for [`BrokerCommand::Ack`]. Chosen by the connection.

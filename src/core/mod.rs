@@ -12,6 +12,7 @@ mod notice;
 mod predefined;
 mod queueing;
 pub mod rates;
+mod records;
 mod route;
 mod session;
 mod sessions;
@@ -31,6 +32,11 @@ pub use limits::Limits;
 pub use mapping::PrefixTemplate;
 pub use notice::{ConnectRefusal, LossReason, Notice, Refused, Undeliverable};
 pub use queueing::{QueuePolicy, QueueRule};
+pub use records::{
+    ArrivalRecord, ExchangeProgress, ExchangeRecord, FilterRecord, MessageRecord, NamingRecord, PresenceRecord,
+    QueuedRecord, Record, RecordKey, RouteRecord, SessionNumber, SessionRecord, StoreOp, StoreToken,
+    SubscriptionRecord, TopicRecord, UpstreamRecord, WillRecord,
+};
 pub use route::Route;
 pub use settings::{LinkSettings, Mode, Settings, Timers};
 pub use stats::Stats;
