@@ -213,7 +213,7 @@ impl Rig {
                     }
                     said
                 }
-                Output::Notice(_) => continue,
+                Output::Notice(_) | Output::Persist { .. } => continue,
             };
             self.said.push(said);
         }

@@ -234,6 +234,7 @@ impl Driver {
                         answers.push_back((conn, event));
                     }
                 }
+                Output::Persist { .. } => {}
                 Output::Notice(notice) => words.tell(now, &notice, frame_in, |peer: Peer| links.describe_peer(peer)),
             }
         }

@@ -139,6 +139,11 @@ impl Words {
                      devices that subscribed to it hear nothing until they subscribe again"
                 );
             }
+            Notice::KeptRefused { topic, reason } => {
+                let why =
+                    reason.map_or_else(|| "it is larger than the broker accepts".to_owned(), |why| why.to_string());
+                say!(WARN, "a message on {:?} that was kept for the broker was dropped: {why}", topic.as_str());
+            }
             Notice::GatewayHeard { peer, gw_id } => {
                 say!(INFO, "another gateway, with id {gw_id}, is heard from {}", address(*peer));
             }

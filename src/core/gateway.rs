@@ -6,14 +6,15 @@ use std::hash::BuildHasher;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 
-use super::context::Context;
+use super::context::{Context, Means};
 use super::deadlines::Deadlines;
 use super::discovery::Discovery;
+use super::journal::Journal;
 use super::mapping::Prefix;
 use super::predefined::Predefined;
 use super::queueing::QueueRules;
 use super::rates::{Strays, TokenBucket};
-use super::route::RouteRef;
+use super::route::{MAX_NESTING, RouteRef};
 use super::session::{self, Parcel, Session};
 use super::sessions::{SessionKey, Sessions};
 use super::status::ClientStatus;
@@ -24,10 +25,6 @@ use super::{
 };
 use crate::wire::{self, Connect, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
-/// Forwarders that a frame may have passed. The specification has one (MQTT-SN 1.2 §5.5); a forwarder of forwarders
-/// is in the field.
-const MAX_NESTING: usize = 2;
-
 /// Borrows the fields of `$gateway` that a [`Context`] lends, and no others.
 macro_rules! context {
     ($gateway:expr, $now:expr, $out:expr) => {
@@ -35,6 +32,7 @@ macro_rules! context {
             now: $now,
             out: $out,
             upstream: &mut $gateway.upstream,
+            journal: &mut $gateway.journal,
             settings: &$gateway.settings,
             predefined: &$gateway.predefined,
             stats: &mut $gateway.stats,
@@ -50,10 +48,11 @@ macro_rules! context {
 /// clock, and never panics, whatever a frame holds.
 #[derive(Debug)]
 pub struct Gateway {
-    settings: Settings,
+    pub(super) settings: Settings,
     predefined: Predefined,
-    sessions: Sessions,
-    upstream: Upstream,
+    pub(super) sessions: Sessions,
+    pub(super) upstream: Upstream,
+    pub(super) journal: Journal,
     deadlines: Deadlines,
     discovery: Discovery,
     strays: Strays,
@@ -74,7 +73,8 @@ impl Gateway {
         Self {
             predefined: Predefined::new(&settings.predefined),
             sessions: Sessions::default(),
-            upstream: Upstream::new(settings.mode),
+            upstream: Upstream::new(settings.mode, &settings.outage),
+            journal: Journal::new(settings.durability),
             deadlines: Deadlines::default(),
             discovery: Discovery::new(&settings),
             strays: Strays::new(settings.limits.strays_per_second),
@@ -95,16 +95,21 @@ impl Gateway {
             Input::Frame { from, cast, bytes } => self.on_frame(now, from, cast, bytes, out),
             Input::Broker { conn, event } => self.on_broker(now, conn, event, out),
             Input::Deadline => {}
+            Input::Stored(token) => self.journal.on_stored(out, token),
+            Input::StoreFailing => self.journal.on_failing(out),
             Input::Shutdown => self.upstream.shut_down(out),
         }
         if self.discovery.next_deadline().is_some_and(|due| due <= now) {
             let (discovery, mut cx) = self.discovery(now, out);
             discovery.on_deadline(&mut cx);
         }
-        self.upstream.on_deadline(out, now);
+        let (upstream, mut means) = self.upstream(now, out);
+        upstream.on_deadline(&mut means);
         while let Some(key) = self.deadlines.pop(now) {
             self.with_session(now, SessionKey(key), out, Session::on_deadline);
         }
+        self.upstream.note_questions(out, &mut self.journal);
+        self.journal.withhold_commands(out);
     }
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.
@@ -226,7 +231,8 @@ impl Gateway {
 
     fn insert(&mut self, client_id: &str) -> SessionKey {
         let prefix = self.settings.topic_prefix.of_client(client_id);
-        self.sessions.insert(|key| Session::new(key, client_id.into(), prefix))
+        let number = self.journal.session_number();
+        self.sessions.insert(|key| Session::new(key, number, client_id.into(), prefix))
     }
 
     /// Another client's session on this route ends here: whoever sits there is a new client (MQTT-SN digest §7.5).
@@ -337,7 +343,8 @@ impl Gateway {
         let topic = self.nobody_prefix.up(&topic).map_err(|error| Refused::PrefixedTopic { error })?;
         let payload = Bytes::copy_from_slice(publish.data);
         let message = Message { topic, payload, qos: Qos::AtMostOnce, retain: publish.retain };
-        let published = self.upstream.publish_anonymous(out, message);
+        let (upstream, mut means) = self.upstream(now, out);
+        let published = upstream.publish_anonymous(&mut means, message);
         published.map_err(|refusal| session::Rejection::from(refusal).reason)?;
         self.stats.published += 1;
         Ok(())
@@ -364,7 +371,8 @@ impl Gateway {
                 if conn == ConnId::OWN {
                     self.discovery.on_broker_up(now);
                 }
-                if let Some(key) = self.upstream.up(out, limits, now, conn, session_present, offer) {
+                let (upstream, mut means) = self.upstream(now, out);
+                if let Some(key) = upstream.up(&mut means, conn, session_present, offer) {
                     self.with_session(now, key, out, |session, cx| session.on_broker_up(cx, session_present));
                 }
             }
@@ -375,11 +383,13 @@ impl Gateway {
             }
             BrokerEvent::Closed => self.upstream.closed(out, limits, conn),
             BrokerEvent::Published { token, outcome } => {
-                if let Some(key) = self.upstream.published(now, token, outcome) {
+                let (upstream, mut means) = self.upstream(now, out);
+                if let Some(key) = upstream.published(&mut means, token, outcome) {
                     self.with_session(now, key, out, |session, cx| session.on_published(cx, token, outcome));
                 }
             }
             BrokerEvent::Subscribed { token, outcome } => {
+                self.upstream.note_answer(out, &mut self.journal, token, outcome);
                 if let Some((key, outcome)) = self.upstream.subscribed(out, now, token, outcome) {
                     self.with_session(now, key, out, |session, cx| session.on_subscribed(cx, token, outcome));
                 }
@@ -403,7 +413,8 @@ impl Gateway {
         let mut recipients = std::mem::take(&mut self.recipients);
         recipients.clear();
         self.upstream.recipients(now, conn, message, subscriptions, &mut recipients);
-        let mut receipts = delivery.and_then(|delivery| self.upstream.open(conn, delivery, recipients.len()));
+        let holders = || recipients.iter().map(|recipient| recipient.session).collect();
+        let mut receipts = delivery.and_then(|delivery| self.upstream.open(conn, delivery, holders()));
         let terms = self.queue_rules.terms(&message.topic, now);
         for recipient in &recipients {
             let receipt = receipts.as_mut().map(|next| next());
@@ -411,8 +422,30 @@ impl Gateway {
             let parcel = Parcel::new(Message { qos, ..message.clone() }, receipt, terms);
             self.with_session(now, recipient.session, out, |session, cx| session.deliver(cx, parcel));
         }
-        self.stats.acknowledged_early += self.upstream.bound_deliveries(out, &self.settings.limits, conn);
         self.recipients = recipients;
+        self.bound_deliveries(now, conn, out);
+    }
+
+    /// Keeps slow clients from holding the broker's window: the gateway answers for the oldest deliveries itself. It
+    /// has them in the store, or if there is none in memory.
+    fn bound_deliveries(&mut self, now: Instant, conn: ConnId, out: &mut Outputs) {
+        while self.journal.is_on()
+            && let Some((number, holders)) = self.upstream.excess(&self.settings.limits, conn)
+        {
+            for holder in holders {
+                self.with_session(now, holder, out, |session, cx| session.shelve_delivery(cx, number));
+            }
+            if self.upstream.excess(&self.settings.limits, conn).is_some_and(|(oldest, _)| oldest == number) {
+                // Nobody claims it, so nobody can settle it.
+                break;
+            }
+        }
+        self.stats.acknowledged_early += self.upstream.bound_deliveries(out, &self.settings.limits, conn);
+    }
+
+    fn upstream<'a>(&'a mut self, now: Instant, out: &'a mut Outputs) -> (&'a mut Upstream, Means<'a>) {
+        let Self { upstream, journal, settings, stats, .. } = self;
+        (upstream, Means { now, out, journal, settings, stats })
     }
 
     fn discovery<'a>(&'a mut self, now: Instant, out: &'a mut Outputs) -> (&'a mut Discovery, Context<'a>) {
@@ -426,7 +459,7 @@ impl Gateway {
     }
 
     /// Lends a session to `act`, and afterwards brings the tables into line with what became of it.
-    fn with_session(
+    pub(super) fn with_session(
         &mut self,
         now: Instant,
         key: SessionKey,
@@ -434,8 +467,15 @@ impl Gateway {
         act: impl FnOnce(&mut Session, &mut Context<'_>),
     ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        let start = out.queue.len();
         let mut cx = context!(self, now, out);
         act(session, &mut cx);
+        session.save(&mut cx);
+        let unsaved = session.unsaved();
+        if self.journal.awaits(unsaved) {
+            let limit = self.settings.limits.withheld_frames;
+            self.stats.withheld_dropped += self.journal.withhold_frames(out, start, unsaved, limit);
+        }
 
         let deadline = session.next_deadline();
         let is_over = session.is_over();

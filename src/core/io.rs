@@ -7,8 +7,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
-use super::Notice;
 use super::topics::{TopicFilter, TopicName};
+use super::{Notice, StoreOp, StoreToken};
 use crate::wire::Qos;
 
 /// One link: a UDP socket or a serial port.
@@ -90,6 +90,10 @@ pub struct Token(pub u64);
 /// Names a message from the broker that waits for [`BrokerCommand::Ack`]. Chosen by the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Delivery(pub u64);
+
+/// A packet's number on its MQTT connection (MQTT 5 §2.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PacketId(pub u16);
 
 /// A subscription's number on MQTT 5, sent back with every message that it brought. 1 to 268,435,455.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -245,6 +249,10 @@ pub enum Input<'a> {
     },
     /// The moment that `next_deadline` named has come. Early or spurious calls do no harm.
     Deadline,
+    /// Everything up to [`Output::Persist`] with this token is on disk.
+    Stored(StoreToken),
+    /// The store cannot write. It tries again by itself; [`Input::Stored`] tells when it has succeeded.
+    StoreFailing,
     /// The gateway is about to stop: end the broker connections in order.
     Shutdown,
 }
@@ -271,6 +279,11 @@ pub enum Output {
     Connect {
         conn: ConnId,
         spec: ConnectSpec,
+    },
+    /// Keep this, or no longer. The tokens ascend; what one call asks for must be kept as a whole or not at all.
+    Persist {
+        op: StoreOp,
+        token: StoreToken,
     },
     /// Tell a person.
     Notice(Notice),

@@ -94,6 +94,12 @@ pub enum Notice {
         filter: TopicFilter,
         reason: BrokerReason,
     },
+    /// A message that the gateway had answered for was dropped: the broker does not take it, for this reason or
+    /// because of its size.
+    KeptRefused {
+        topic: TopicName,
+        reason: Option<BrokerReason>,
+    },
     /// Another gateway has been heard for the first time, or after it was gone.
     GatewayHeard {
         peer: Peer,
@@ -134,6 +140,8 @@ pub enum ConnectRefusal {
     TooManyClients { limit: usize },
     #[error("there is no connection to the broker")]
     BrokerDown,
+    #[error("the store cannot write, and nothing may be promised without it")]
+    StoreFails,
     #[error("its connection to the broker could not be opened in time (timers.broker_wait)")]
     BrokerSilent,
     #[error("the broker answered {reason}")]
@@ -188,6 +196,12 @@ pub enum Refused {
     BrokerDown,
     #[error("PUBLISH: the queue to the broker is full, or the connection has just broken (limits.broker_queue)")]
     BrokerBusy,
+    #[error("the store cannot write, and nothing may be promised without it")]
+    StoreFails,
+    #[error("PUBLISH: there is no connection to the broker, and [outage] does not keep messages on this topic")]
+    NotKept,
+    #[error("PUBLISH: there is no connection to the broker, and as many messages as [outage] allows wait for it")]
+    TooManyKept,
     #[error("SUBSCRIBE: the broker did not answer: the connection broke, or limits.broker_queue is reached")]
     SubscribeLost,
     #[error("SUBSCRIBE: QoS -1 cannot be subscribed to")]

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
-use super::{Instant, Token};
+use super::topics::{TopicError, TopicName};
+use super::{Instant, Message, QueuePolicy, Token};
 use crate::wire::Qos;
 
 /// One change of what is kept. Changes take effect in the order in which they were asked for.
@@ -144,7 +145,7 @@ pub struct QueuedRecord {
     pub place: u64,
     pub message: MessageRecord,
     /// How it waits: the queue rule's policy, as it was when the message came.
-    pub policy: u8,
+    pub policy: QueuePolicy,
     pub expires: Option<Instant>,
     /// The message id it was sent with.
     pub sent_as: Option<u16>,
@@ -208,6 +209,21 @@ pub struct FilterRecord {
     pub filter: ByteString,
     /// The number that its messages carry, once it was granted; 0 where the broker sends none.
     pub granted: Option<u32>,
+}
+
+impl From<&Message> for MessageRecord {
+    fn from(message: &Message) -> Self {
+        let Message { topic, payload, qos, retain } = message;
+        Self { topic: topic.as_shared().clone(), payload: payload.clone(), qos: *qos, retain: *retain }
+    }
+}
+
+impl MessageRecord {
+    /// Returns the message, or why it cannot have been one.
+    pub(super) fn into_message(self) -> Result<Message, TopicError> {
+        let Self { topic, payload, qos, retain } = self;
+        Ok(Message { topic: TopicName::from_shared(topic)?, payload, qos, retain })
+    }
 }
 
 impl Record {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::limits::Limits;
+use super::outage::OutageSettings;
 use super::topics::TopicName;
-use super::{LinkId, PrefixTemplate, QueueRule};
+use super::{Durability, LinkId, PrefixTemplate, QueueRule};
 use crate::wire::{GwId, TopicId};
 
 /// Everything that shapes the core's behaviour.
@@ -19,6 +20,10 @@ pub struct Settings {
     pub predefined: BTreeMap<TopicId, TopicName>,
     /// What stands in front of every client's topics at the broker.
     pub topic_prefix: PrefixTemplate,
+    /// Whether anything outlives the process.
+    pub durability: Durability,
+    /// What becomes of messages for the broker while it is away. Only with a store.
+    pub outage: OutageSettings,
     /// How messages wait for clients; the first rule that matches a topic decides.
     pub queue: Vec<QueueRule>,
     /// By link; a link that is not listed has [`LinkSettings::default`].
@@ -94,6 +99,8 @@ impl Default for Settings {
             limits: Limits::default(),
             predefined: BTreeMap::new(),
             topic_prefix: PrefixTemplate::default(),
+            durability: Durability::Nothing,
+            outage: OutageSettings::default(),
             queue: Vec::new(),
             links: BTreeMap::new(),
         }

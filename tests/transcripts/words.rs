@@ -36,6 +36,7 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::GatewayHeard { peer: from, gw_id } => format!("gateway {} heard at {}", gw_id.0, peer(*from)),
         Notice::GatewayGone { gw_id, .. } => format!("gateway {} gone", gw_id.0),
         Notice::Stray { peer: from } => format!("stray {}", peer(*from)),
+        Notice::KeptRefused { topic, .. } => format!("dropped what was kept on {}", topic.as_str()),
         Notice::Malformed { peer: from, error } => format!("malformed from {}: {}", peer(*from), error.label()),
     }
 }

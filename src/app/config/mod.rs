@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use crate::broker::BrokerSettings;
 pub use crate::core::Mode;
 use crate::core::topics::TopicName;
-use crate::core::{Limits, LinkId, LinkSettings, PrefixTemplate, QueueRule, Settings, Timers};
+use crate::core::{
+    Durability, Limits, LinkId, LinkSettings, OutageSettings, PrefixTemplate, QueueRule, Settings, Timers,
+};
 use crate::links::{LinkConfig, SerialSettings, UdpSettings};
 use crate::ops::logging::LogFormat;
 use crate::wire::{GwId, TopicId};
@@ -121,6 +123,8 @@ impl Config {
             gw_id: self.gw_id,
             mode: self.mode,
             topic_prefix: self.topic_prefix.clone(),
+            durability: Durability::Nothing,
+            outage: OutageSettings::default(),
             queue: self.queue.clone(),
             timers: self.timers,
             limits: self.limits,

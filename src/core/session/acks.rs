@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::deliver::Healing;
+use super::keep::Progress;
 use super::outbox::{InFlight, Pace, Step};
 use super::presence::Phase;
 use crate::core::context::Context;
@@ -66,6 +67,7 @@ impl Session {
             {
                 in_flight.proceed(Step::Release, cx.now);
                 // The client has the message; what follows only lets it forget the message's id.
+                self.entry.keep_parcel(cx, &mut in_flight.parcel, Progress::Released);
                 if let Some(receipt) = in_flight.parcel.receipt.take() {
                     cx.upstream.settle(cx.out, receipt);
                 }

@@ -41,9 +41,10 @@ pub(in crate::core) fn return_code(refusal: ConnectRefusal) -> ReturnCode {
         | ConnectRefusal::LongClientId { .. }
         | ConnectRefusal::WillTopic { .. }
         | ConnectRefusal::WillQos => ReturnCode::NotSupported,
-        ConnectRefusal::TooManyClients { .. } | ConnectRefusal::BrokerDown | ConnectRefusal::BrokerSilent => {
-            ReturnCode::Congestion
-        }
+        ConnectRefusal::TooManyClients { .. }
+        | ConnectRefusal::BrokerDown
+        | ConnectRefusal::BrokerSilent
+        | ConnectRefusal::StoreFails => ReturnCode::Congestion,
         // "Server unavailable", "server busy" and "quota exceeded" pass (MQTT-SN digest §17).
         ConnectRefusal::ByBroker { reason: BrokerReason(0x88 | 0x89 | 0x97) } => ReturnCode::Congestion,
         ConnectRefusal::ByBroker { .. } => ReturnCode::NotSupported,

@@ -13,15 +13,12 @@ use crate::wire::ConnAck;
 impl Session {
     /// Everything is known that the client has to say: see to it that it can be served.
     pub(super) fn reach_broker(&mut self, cx: &mut Context<'_>, route: Route, keep_alive: u16) {
-        let request = Request {
-            client_id: self.client_id.clone(),
-            clean_session: self.persistence == Persistence::Clean,
-            will: self.will_message(),
-        };
+        let request = self.request();
         if !cx.upstream.suits(self.key, &request) {
             self.leave_to_broker(cx);
         }
-        match cx.upstream.connect(cx.out, &cx.settings.limits, self.key, request) {
+        let (upstream, mut means) = cx.upstream();
+        match upstream.connect(&mut means, self.key, request) {
             Ok(Access::Granted) => self.establish(cx, route, keep_alive),
             Ok(Access::Awaited) => {
                 self.phase = Phase::Handshake(Handshake {
@@ -36,6 +33,16 @@ impl Session {
                 self.phase = Phase::Active(Presence { route, heard: cx.now, silence: None });
                 self.refuse_connect(cx, why);
             }
+        }
+    }
+
+    /// The client was connected when a former process ended: a connection of its own has to be made again. If that
+    /// takes too long the client is told.
+    pub(super) fn reconnect(&mut self, cx: &mut Context<'_>) {
+        let request = self.request();
+        let (upstream, mut means) = cx.upstream();
+        if upstream.connect(&mut means, self.key, request) == Ok(Access::Awaited) {
+            self.stranded = Some(cx.now + cx.settings.timers.broker_wait);
         }
     }
 
@@ -83,6 +90,14 @@ impl Session {
     pub(super) fn on_stranded(&mut self, cx: &mut Context<'_>) {
         if self.stranded.take_if(|until| *until <= cx.now).is_some() {
             self.lose(cx, LossReason::BrokerGone);
+        }
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            client_id: self.client_id.clone(),
+            clean_session: self.persistence == Persistence::Clean,
+            will: self.will_message(),
         }
     }
 

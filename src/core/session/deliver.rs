@@ -2,6 +2,7 @@
 //! and in order (MQTT-SN 1.2 §6.10).
 
 use super::Session;
+use super::keep::Progress;
 use super::outbox::{InFlight, Pace, Step};
 use super::presence::Phase;
 use crate::core::Message;
@@ -9,8 +10,8 @@ use crate::core::context::Context;
 use crate::core::notice::{LossReason, Notice, Undeliverable};
 use crate::core::queueing::Terms;
 use crate::core::topics::{Knowledge, TopicName};
-use crate::core::upstream::Receipt;
-use crate::wire::{self, MsgId, PingResp, PubRel, Publish, QosField, Register, TopicId, TopicRef};
+use crate::core::upstream::{DeliveryNumber, Receipt};
+use crate::wire::{self, MsgId, PingResp, PubRel, Publish, Qos, QosField, Register, TopicId, TopicRef};
 
 /// One message for one client. Its QoS is what the client gets it with.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(in crate::core) struct Parcel {
     pub(super) sent_as: Option<MsgId>,
     pub(super) healing: Healing,
     pub(super) terms: Terms,
+    /// Its place in the store, if it is kept there.
+    pub(super) place: Option<u64>,
 }
 
 /// A client that does not know a topic id is told the name again, once per message (MQTT-SN 1.2 §6.10).
@@ -44,7 +47,7 @@ enum Address {
 
 impl Parcel {
     pub(in crate::core) fn new(message: Message, receipt: Option<Receipt>, terms: Terms) -> Self {
-        Self { message, receipt, sent_as: None, healing: Healing::Untried, terms }
+        Self { message, receipt, sent_as: None, healing: Healing::Untried, terms, place: None }
     }
 }
 
@@ -59,8 +62,10 @@ impl Session {
             self.settle(cx, &mut parcel);
             return;
         }
-        if !self.phase.listens() {
-            cx.upstream.shelve(cx.out, &mut parcel.receipt);
+        // At QoS 2 a client that is sent a message must not be sent it anew after a restart.
+        let is_kept = parcel.message.qos == Qos::ExactlyOnce && cx.journal.is_on();
+        if is_kept || !self.phase.listens() {
+            self.entry.shelve(cx, &mut parcel);
         }
         let limits = &cx.settings.limits;
         let overflow = self.outbox.push(parcel, limits.queued_messages_per_client, limits.queued_bytes_per_client);
@@ -203,8 +208,16 @@ impl Session {
 
     /// The client will not take anything for a while.
     pub(super) fn shelve_queued(&mut self, cx: &mut Context<'_>) {
-        for receipt in self.outbox.receipts_mut() {
-            cx.upstream.shelve(cx.out, receipt);
+        for parcel in self.outbox.parcels_mut() {
+            self.entry.shelve(cx, parcel);
+        }
+    }
+
+    /// The broker's window is full of deliveries, and this is the oldest: the gateway answers for it.
+    pub(in crate::core) fn shelve_delivery(&mut self, cx: &mut Context<'_>, number: DeliveryNumber) {
+        let claims = |parcel: &&mut Parcel| parcel.receipt.as_ref().is_some_and(|receipt| receipt.number() == number);
+        for parcel in self.outbox.parcels_mut().filter(claims) {
+            self.entry.shelve(cx, parcel);
         }
     }
 
@@ -241,7 +254,12 @@ impl Session {
                 Some(_) => Attempt::Again,
                 None => Attempt::First,
             };
-            in_flight.parcel.sent_as.get_or_insert_with(|| self.outbox.next_msg_id());
+            if in_flight.parcel.sent_as.is_none() {
+                in_flight.parcel.sent_as = Some(self.outbox.next_msg_id());
+                if in_flight.parcel.message.qos == Qos::ExactlyOnce {
+                    self.entry.keep_parcel(cx, &mut in_flight.parcel, Progress::Owed);
+                }
+            }
             in_flight.proceed(Step::Publish { topic }, cx.now);
             self.outbox.in_flight = Some(in_flight);
             self.transmit(cx, attempt);
@@ -278,7 +296,7 @@ impl Session {
     }
 
     /// Chooses how to name a topic to this client (MQTT-SN digest §11).
-    fn address(&mut self, cx: &Context<'_>, topic: &TopicName) -> Address {
+    fn address(&mut self, cx: &mut Context<'_>, topic: &TopicName) -> Address {
         if let Some(topic) = self.subscriptions.named_as(topic) {
             return Address::Known(topic);
         }
@@ -342,6 +360,7 @@ impl Session {
         if let Some(receipt) = parcel.receipt.take() {
             cx.upstream.settle(cx.out, receipt);
         }
+        self.entry.release_parcel(cx, parcel);
     }
 }
 

@@ -4,6 +4,7 @@ mod acks;
 mod admit;
 mod broker;
 mod deliver;
+mod keep;
 mod outbox;
 mod presence;
 mod publish;
@@ -22,11 +23,13 @@ use super::route::Route;
 use super::sessions::SessionKey;
 use super::status::{ClientPhase, ClientStatus};
 use super::topics::Registry;
-use super::{Instant, Timers};
+use super::upstream::Owner;
+use super::{Instant, SessionNumber, Timers};
 use crate::wire::{ConnAck, Connect, Disconnect, Message, PingResp, ReturnCode};
 
 pub(super) use admit::{admit, admit_one_more, expects_session, return_code};
 pub(super) use deliver::Parcel;
+use keep::Entry;
 use outbox::Outbox;
 use presence::{Handshake, HandshakeStep, Phase, Presence};
 use publish::Uplink;
@@ -48,6 +51,7 @@ pub(super) struct Session {
     uplink: Uplink,
     outbox: Outbox,
     will: Option<Will>,
+    entry: Entry,
     /// When a client whose own connection to the broker has broken is told so, if that has not come back by then.
     stranded: Option<Instant>,
     /// A route that the session has left and that still leads to it in the table.
@@ -71,7 +75,7 @@ enum Tenure {
 }
 
 impl Session {
-    pub(super) fn new(key: SessionKey, client_id: ByteString, prefix: Prefix) -> Self {
+    pub(super) fn new(key: SessionKey, number: SessionNumber, client_id: ByteString, prefix: Prefix) -> Self {
         Self {
             prefix,
             key,
@@ -84,9 +88,14 @@ impl Session {
             uplink: Uplink::default(),
             outbox: Outbox::default(),
             will: None,
+            entry: Entry::new(number),
             stranded: None,
             freed: None,
         }
+    }
+
+    fn owner(&self) -> Owner {
+        Owner { key: self.key, number: self.number() }
     }
 
     pub(super) fn client_id(&self) -> &ByteString {
@@ -202,6 +211,7 @@ impl Session {
         self.tenure = Tenure::Established;
         let silence = keep_alive_limit(keep_alive, &cx.settings.timers);
         self.phase = Phase::Active(Presence { route, heard: cx.now, silence });
+        self.touch();
         self.answer(cx, ConnAck { return_code: ReturnCode::Accepted });
         self.resume_delivery(cx);
     }
@@ -304,6 +314,7 @@ impl Session {
         let (from, to) = (former.peer(), presence.route.peer());
         cx.notice(Notice::ClientMoved { client_id: self.client_id.clone(), from, to });
         self.freed = Some(former);
+        self.touch();
     }
 
     fn on_ping_req(&mut self, cx: &mut Context<'_>) {
@@ -329,6 +340,7 @@ impl Session {
     fn on_sleep(&mut self, cx: &mut Context<'_>, seconds: u16) {
         let silence = tolerated(Duration::from_secs(seconds.into()), &cx.settings.timers);
         self.phase.sleep(cx.now, Some(silence));
+        self.touch();
         self.outbox.pause();
         self.shelve_queued(cx);
         self.answer(cx, Disconnect { duration: None });
@@ -347,6 +359,7 @@ impl Session {
                 self.stranded = None;
                 let expires = cx.now + cx.settings.timers.session_expiry;
                 self.freed = self.phase.depart(expires);
+                self.touch();
             }
             // A session that was never accepted has nothing to keep, and must not take anyone's place.
             (Persistence::Persistent, Tenure::New) | (Persistence::Clean, _) => self.end(cx),
@@ -371,6 +384,7 @@ impl Session {
             cx.upstream.settle(cx.out, receipt);
         }
         self.registry.clear();
+        self.forget_stored(cx);
     }
 
     /// Sends an answer to where the client is; to nobody if it is away.

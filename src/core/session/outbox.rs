@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::deliver::Parcel;
+use super::keep::Progress;
 use crate::core::topics::TopicName;
 use crate::core::upstream::Receipt;
 use crate::core::{Instant, QueuePolicy};
@@ -95,6 +96,25 @@ impl Outbox {
         self.in_flight.as_ref()?.due
     }
 
+    /// The empty outbox of a session whose last message had this id.
+    pub(super) fn after(last_msg_id: u16) -> Self {
+        Self { last_msg_id, ..Self::default() }
+    }
+
+    /// Takes back what a former process stored, in the order of the messages.
+    pub(super) fn restore(&mut self, parcel: Parcel, progress: Progress) {
+        self.last_msg_id = parcel.sent_as.map_or(self.last_msg_id, |id| id.0);
+        match progress {
+            Progress::Released if self.in_flight.is_none() => {
+                self.in_flight = Some(InFlight::new(parcel, Step::Release, Instant::ORIGIN));
+            }
+            Progress::Released | Progress::Owed => {
+                self.octets += parcel.octets();
+                self.queue.push_back(parcel);
+            }
+        }
+    }
+
     /// Returns how many messages the client is owed, with the one in flight.
     pub(super) fn len(&self) -> usize {
         self.queue.len() + usize::from(self.in_flight.is_some())
@@ -154,6 +174,10 @@ impl Outbox {
         parcel
     }
 
+    pub(super) fn last_msg_id(&self) -> u16 {
+        self.last_msg_id
+    }
+
     pub(super) fn next_msg_id(&mut self) -> MsgId {
         self.last_msg_id = self.last_msg_id.checked_add(1).unwrap_or(1);
         MsgId(self.last_msg_id)
@@ -178,10 +202,10 @@ impl Outbox {
         }
     }
 
-    /// Returns every message's claim on the broker's window, to be settled or left.
-    pub(super) fn receipts_mut(&mut self) -> impl Iterator<Item = &mut Option<Receipt>> {
+    /// Returns all that the client is owed, the message in flight first.
+    pub(super) fn parcels_mut(&mut self) -> impl Iterator<Item = &mut Parcel> {
         let in_flight = self.in_flight.as_mut().map(|in_flight| &mut in_flight.parcel);
-        self.queue.iter_mut().chain(in_flight).map(|parcel| &mut parcel.receipt)
+        in_flight.into_iter().chain(&mut self.queue)
     }
 
     /// Drops what the broker will send again. Returns the receipts of what stays: a QoS 2 message that the client may
@@ -190,12 +214,12 @@ impl Outbox {
         let begun = |parcel: &Parcel| parcel.message.qos == Qos::ExactlyOnce && parcel.sent_as.is_some();
         self.queue.retain(|parcel| begun(parcel) || (parcel.receipt.is_none() && parcel.is_acknowledged()));
         self.octets = self.queue.iter().map(Parcel::octets).sum();
-        self.receipts_mut().filter_map(Option::take).collect()
+        self.parcels_mut().filter_map(|parcel| parcel.receipt.take()).collect()
     }
 
     /// Forgets everything. Returns the receipts.
     pub(super) fn clear(&mut self) -> Vec<Receipt> {
-        let receipts = self.receipts_mut().filter_map(Option::take).collect();
+        let receipts = self.parcels_mut().filter_map(|parcel| parcel.receipt.take()).collect();
         *self = Self { last_msg_id: self.last_msg_id, ..Self::default() };
         receipts
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::covers::{self, Cover, Covers};
 use super::filters::{Audience, FilterKey, Filters, Recipient};
+use super::held::{Grant, Held};
 use super::line::Line;
 use super::tokens::{Pending, Tokens};
 use crate::core::sessions::SessionKey;
@@ -128,6 +129,50 @@ impl Aggregating {
             }
             renewals.retain(|key| covers.represents(*key));
         }
+    }
+
+    /// Takes back a subscriber of a former process.
+    pub(super) fn restore(&mut self, owner: SessionKey, filter: &TopicFilter, qos: Qos) {
+        self.filters.restore(filter, owner, qos);
+    }
+
+    /// The broker has kept the session over a restart of the gateway, and holds `held`. What is missing is asked for,
+    /// and what nobody needs any more given up.
+    pub(super) fn resume(&mut self, out: &mut Outputs, copies: Copies, held: &Held, now: Instant) {
+        self.copies = copies;
+        self.covers = Covers::default();
+        let keys: Vec<FilterKey> = self.filters.keys().collect();
+        if copies == Copies::Unnamed {
+            for key in &keys {
+                if let Some((filter, _)) = self.filters.demand(*key) {
+                    self.covers.cover(*key, filter);
+                }
+            }
+        }
+        for key in keys {
+            let upstream = match copies {
+                Copies::Named => self.filters.demand(key).map(|(filter, _)| filter.clone()),
+                Copies::Unnamed => self.covers.filter_of(key).cloned(),
+            };
+            match (upstream.and_then(|filter| held.get(&filter)), copies) {
+                (Some(Grant::Under(id)), Copies::Named) => self.filters.resume(key, id),
+                (Some(Grant::Under(_)), Copies::Unnamed) => {
+                    let id = self.filters.asked(key, Audience::All, now);
+                    self.filters.renewed(key, id);
+                }
+                (Some(Grant::Unknown) | None, Copies::Unnamed) if !self.covers.represents(key) => {}
+                (Some(Grant::Unknown) | None, _) => self.renewals.push_back(key),
+            }
+        }
+        let is_needed = |filter: &TopicFilter| match copies {
+            Copies::Named => self.filters.find(filter).is_some(),
+            Copies::Unnamed => self.covers.contains(filter),
+        };
+        let outdated = held.filters().filter(|filter| !is_needed(filter)).cloned();
+        let overlaps = |filter: &TopicFilter| copies == Copies::Unnamed && self.covers.overlaps(filter);
+        let (leftovers, needless) = outdated.partition(overlaps);
+        self.leftovers = leftovers;
+        unsubscribe_all(out, needless);
     }
 
     /// Takes the broker's answer to a renewal.

@@ -57,6 +57,11 @@ impl Covers {
         members.and_then(|members| members.first()) == Some(&key)
     }
 
+    /// Returns the filter that stands for a client's upstream.
+    pub(super) fn filter_of(&self, key: FilterKey) -> Option<&TopicFilter> {
+        self.of.get(&key)
+    }
+
     /// Returns all clients' filters that share this one's upstream filter, itself included.
     pub(super) fn members(&self, key: FilterKey) -> &[FilterKey] {
         self.of.get(&key).and_then(|cover| self.by_filter.get(cover)).map_or(&[], Vec::as_slice)

@@ -7,6 +7,9 @@
 
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
+
+use crate::core::sessions::SessionKey;
 use crate::core::{ConnId, Delivery};
 
 /// One client's part in a delivery: to be settled exactly once, when the client has the message or never will.
@@ -14,8 +17,12 @@ use crate::core::{ConnId, Delivery};
 #[must_use = "an unsettled receipt holds the broker's window"]
 pub(in crate::core) struct Receipt {
     conn: ConnId,
-    number: u64,
+    number: DeliveryNumber,
 }
+
+/// Tells the deliveries of one connection apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) struct DeliveryNumber(u64);
 
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
@@ -29,26 +36,40 @@ struct Open {
     delivery: Delivery,
     /// Clients that have not settled; the message is complete at zero.
     waiting: usize,
+    /// All whom it was for.
+    holders: Holders,
 }
+
+/// The sessions that a delivery is for; most often one.
+pub(in crate::core) type Holders = SmallVec<[SessionKey; 4]>;
 
 impl Receipt {
     /// Returns the connection that the message came on.
     pub(super) fn conn(&self) -> ConnId {
         self.conn
     }
+
+    pub(in crate::core) fn number(&self) -> DeliveryNumber {
+        self.number
+    }
 }
 
 impl Deliveries {
-    /// Notes a delivery for `waiting` clients and returns as many receipts, one after the other.
-    pub(super) fn open(&mut self, conn: ConnId, delivery: Delivery, waiting: usize) -> impl FnMut() -> Receipt + use<> {
-        let number = self.first + self.open.len() as u64;
-        self.open.push_back(Open { delivery, waiting });
+    /// Notes a delivery for `holders` and returns a receipt for each, one after the other.
+    pub(super) fn open(
+        &mut self,
+        conn: ConnId,
+        delivery: Delivery,
+        holders: Holders,
+    ) -> impl FnMut() -> Receipt + use<> {
+        let number = DeliveryNumber(self.first + self.open.len() as u64);
+        self.open.push_back(Open { delivery, waiting: holders.len(), holders });
         move || Receipt { conn, number }
     }
 
     /// Takes one client's part as done. Receipts from before [`Deliveries::forget`] or an early end do nothing.
     pub(super) fn settle(&mut self, receipt: Receipt) {
-        let Some(index) = receipt.number.checked_sub(self.first) else { return };
+        let Some(index) = receipt.number.0.checked_sub(self.first) else { return };
         if let Some(open) = usize::try_from(index).ok().and_then(|index| self.open.get_mut(index)) {
             open.waiting = open.waiting.saturating_sub(1);
         }
@@ -60,6 +81,12 @@ impl Deliveries {
             return None;
         }
         self.pop()
+    }
+
+    /// Returns the oldest delivery and whom it is for, if more than `limit` are open.
+    pub(super) fn excess(&self, limit: usize) -> Option<(DeliveryNumber, &Holders)> {
+        let oldest = self.open.front().filter(|_| self.open.len() > limit)?;
+        Some((DeliveryNumber(self.first), &oldest.holders))
     }
 
     /// Returns the oldest delivery if more than `limit` are open, complete or not.
@@ -84,10 +111,14 @@ impl Deliveries {
 mod tests {
     use super::*;
 
+    fn holders(count: u32) -> Holders {
+        (0..count).map(SessionKey).collect()
+    }
+
     #[test]
     fn a_delivery_is_complete_when_every_client_has_settled() {
         let mut deliveries = Deliveries::default();
-        let mut receipt = deliveries.open(ConnId::OWN, Delivery(7), 2);
+        let mut receipt = deliveries.open(ConnId::OWN, Delivery(7), holders(2));
         let (one, other) = (receipt(), receipt());
         deliveries.settle(one);
         assert_eq!(deliveries.pop_complete(), None);
@@ -99,8 +130,8 @@ mod tests {
     #[test]
     fn acknowledgements_keep_the_order_of_the_messages() {
         let mut deliveries = Deliveries::default();
-        let first = deliveries.open(ConnId::OWN, Delivery(1), 1)();
-        let second = deliveries.open(ConnId::OWN, Delivery(2), 1)();
+        let first = deliveries.open(ConnId::OWN, Delivery(1), holders(1))();
+        let second = deliveries.open(ConnId::OWN, Delivery(2), holders(1))();
         deliveries.settle(second);
         assert_eq!(deliveries.pop_complete(), None);
         deliveries.settle(first);
@@ -111,8 +142,8 @@ mod tests {
     #[test]
     fn beyond_the_bound_the_oldest_goes_and_its_receipt_does_nothing() {
         let mut deliveries = Deliveries::default();
-        let slow = deliveries.open(ConnId::OWN, Delivery(1), 1)();
-        let fast = deliveries.open(ConnId::OWN, Delivery(2), 1)();
+        let slow = deliveries.open(ConnId::OWN, Delivery(1), holders(1))();
+        let fast = deliveries.open(ConnId::OWN, Delivery(2), holders(1))();
         assert_eq!(deliveries.pop_excess(1), Some(Delivery(1)));
         assert_eq!(deliveries.pop_excess(1), None);
         deliveries.settle(slow);
@@ -124,9 +155,9 @@ mod tests {
     #[test]
     fn receipts_from_a_lost_session_do_nothing() {
         let mut deliveries = Deliveries::default();
-        let old = deliveries.open(ConnId::OWN, Delivery(1), 1)();
+        let old = deliveries.open(ConnId::OWN, Delivery(1), holders(1))();
         deliveries.forget();
-        let _new = deliveries.open(ConnId::OWN, Delivery(1), 1)();
+        let _new = deliveries.open(ConnId::OWN, Delivery(1), holders(1))();
         deliveries.settle(old);
         assert_eq!(deliveries.pop_complete(), None);
     }

@@ -1,6 +1,7 @@
 //! One MQTT connection as the core sees it: up or down, what it can carry, what it has delivered.
 
-use super::deliveries::{Deliveries, Receipt};
+use super::deliveries::{Deliveries, DeliveryNumber, Holders, Receipt};
+use crate::core::topics::TopicName;
 use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Delivery, Message, Output, Outputs};
 
 /// Octets that MQTT adds to topic and payload at most: fixed header, lengths, packet id, properties.
@@ -17,6 +18,22 @@ pub(in crate::core) enum PublishRefusal {
     TooLarge,
     /// The topic is the broker's own: it would close the connection.
     BrokersOwn,
+    /// The store cannot write, and without it nothing may be promised.
+    StoreFails,
+    /// There is no connection to the broker, and what comes on this topic is not kept.
+    NotKept,
+    /// There is no connection to the broker, and as many messages as allowed are kept.
+    TooManyKept,
+}
+
+impl PublishRefusal {
+    /// Whether the same message may be taken later.
+    pub(super) fn may_pass(self) -> bool {
+        match self {
+            Self::Down | Self::Full | Self::StoreFails | Self::NotKept | Self::TooManyKept => true,
+            Self::TooLarge | Self::BrokersOwn => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -59,10 +76,7 @@ impl Line {
     /// Brings a message into the form that the broker takes, or says why there is none.
     pub(super) fn fit(&self, mut message: Message) -> Result<Message, PublishRefusal> {
         let State::Up(offer) = &self.state else { return Err(PublishRefusal::Down) };
-        // Not all of `$`: AWS, for one, has topics like `$aws/things/...` to publish to.
-        if message.topic.as_str().starts_with("$SYS/") || message.topic.as_str().starts_with("$share/") {
-            return Err(PublishRefusal::BrokersOwn);
-        }
+        check_topic(&message.topic)?;
         let octets = message.topic.as_str().len() + message.payload.len() + PUBLISH_OVERHEAD;
         if offer.max_packet.is_some_and(|max| octets > max as usize) {
             return Err(PublishRefusal::TooLarge);
@@ -78,8 +92,8 @@ impl Line {
         Ok(())
     }
 
-    pub(super) fn open(&mut self, delivery: Delivery, waiting: usize) -> impl FnMut() -> Receipt + use<> {
-        self.deliveries.open(self.conn, delivery, waiting)
+    pub(super) fn open(&mut self, delivery: Delivery, holders: Holders) -> impl FnMut() -> Receipt + use<> {
+        self.deliveries.open(self.conn, delivery, holders)
     }
 
     pub(super) fn settle(&mut self, out: &mut Outputs, receipt: Receipt) {
@@ -91,6 +105,11 @@ impl Line {
         while let Some(delivery) = self.deliveries.pop_complete() {
             out.command(self.conn, BrokerCommand::Ack { delivery });
         }
+    }
+
+    /// Returns the oldest delivery if more than `limit` are open, and who has yet to take it.
+    pub(super) fn excess(&self, limit: usize) -> Option<(DeliveryNumber, Holders)> {
+        self.deliveries.excess(limit).map(|(number, holders)| (number, holders.clone()))
     }
 
     /// Acknowledges what is complete. Returns how many more were acknowledged because over `limit` were open.
@@ -106,6 +125,15 @@ impl Line {
         }
         early
     }
+}
+
+/// Refuses topics that are the broker's own.
+pub(super) fn check_topic(topic: &TopicName) -> Result<(), PublishRefusal> {
+    // Not all of `$`: AWS, for one, has topics like `$aws/things/...` to publish to.
+    if topic.as_str().starts_with("$SYS/") || topic.as_str().starts_with("$share/") {
+        return Err(PublishRefusal::BrokersOwn);
+    }
+    Ok(())
 }
 
 impl Outputs {

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::line::Line;
-use super::{Access, PublishRefusal, Request, WillFate};
+use super::{Access, Request, WillFate};
 use crate::core::sessions::SessionKey;
 use crate::core::topics::TopicFilter;
 use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Limits, Message, Outputs};
@@ -153,8 +153,8 @@ impl Transparent {
                 out.command(line.conn(), BrokerCommand::Publish { token: None, message });
                 WillFate::Published
             }
-            Err(PublishRefusal::Down | PublishRefusal::Full) => WillFate::LeftToBroker,
-            Err(PublishRefusal::TooLarge | PublishRefusal::BrokersOwn) => WillFate::Dropped,
+            Err(why) if why.may_pass() => WillFate::LeftToBroker,
+            Err(_) => WillFate::Dropped,
         }
     }
 

@@ -254,6 +254,7 @@ fn client_id_of(notice: &Notice) -> Option<&str> {
         | Notice::Stray { .. }
         | Notice::Malformed { .. }
         | Notice::SubscriptionLost { .. }
+        | Notice::KeptRefused { .. }
         | Notice::GatewayHeard { .. }
         | Notice::GatewayGone { .. } => None,
     }

@@ -234,6 +234,7 @@ impl Shadow {
             | Notice::Stray { .. }
             | Notice::Malformed { .. }
             | Notice::SubscriptionLost { .. }
+            | Notice::KeptRefused { .. }
             | Notice::GatewayHeard { .. }
             | Notice::GatewayGone { .. } => {}
         }
@@ -389,6 +390,7 @@ fn ends_session(why: ConnectRefusal) -> bool {
         | ConnectRefusal::EmptyClientId
         | ConnectRefusal::UnreadableClientId
         | ConnectRefusal::LongClientId { .. }
+        | ConnectRefusal::StoreFails
         | ConnectRefusal::TooManyClients { .. } => false,
     }
 }

@@ -361,7 +361,7 @@ impl Judge {
                 Output::Broadcast { frame, .. } => frames::check(sent.octets(&frame)),
                 Output::Broker { conn, command } => self.judge_command(conn, command),
                 Output::Connect { conn, spec } => self.judge_connect(conn, spec),
-                Output::Notice(_) => {}
+                Output::Notice(_) | Output::Persist { .. } => {}
             }
         }
         // 4 clients with 5 messages each, 64 renewals, and what surrounds them.
