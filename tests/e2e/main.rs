@@ -8,6 +8,7 @@
 )]
 
 mod absent;
+mod arduino;
 mod battery;
 mod broker_loss;
 mod configured;

@@ -7,6 +7,7 @@ pub mod mosquitto;
 pub mod node;
 pub mod process;
 pub mod serial_line;
+pub mod sketch;
 
 pub use gateway::Gateway;
 pub use mosquitto::{Mosquitto, MosquittoSub, mosquitto_pub};
