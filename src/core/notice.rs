@@ -85,6 +85,12 @@ pub enum Notice {
         topic: TopicName,
         why: Undeliverable,
     },
+    /// The client is alive and does not acknowledge a message, which keeps what comes after it from the client; said
+    /// once for each message.
+    Unacknowledged {
+        client_id: ByteString,
+        topic: TopicName,
+    },
     /// The client's queue has begun to overflow; said once until it is empty again.
     QueueOverflow {
         client_id: ByteString,

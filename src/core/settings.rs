@@ -41,7 +41,8 @@ pub struct Timers {
     pub t_retry: Duration,
     /// How often it is sent again before the client counts as lost.
     pub n_retry: u8,
-    /// How long a client that answered "congestion" is left alone, unless it says something first.
+    /// How long a client that answered "congestion" is left alone, unless it says something first; and one that is
+    /// alive and does not acknowledge what was sent to it.
     pub t_wait: Duration,
     /// Silence of this many keep-alive periods makes a client lost.
     pub keep_alive_tolerance: f64,

@@ -102,6 +102,7 @@ impl Session {
                 if let Some(in_flight) = &mut self.outbox.in_flight {
                     in_flight.wait(Pace::Held, cx.now, cx.settings.timers.t_wait);
                 }
+                self.shelve_queued(cx);
             }
             Phase::Awake { .. } => {
                 self.outbox.pause();

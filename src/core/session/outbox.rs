@@ -28,14 +28,14 @@ pub(super) struct Outbox {
 pub(super) struct InFlight {
     pub(super) parcel: Parcel,
     pub(super) step: Step,
-    /// When the step is sent again; `None` while the client sleeps.
+    /// When the step is sent again, or for the first time after a pause; `None` while the client sleeps.
     pub(super) due: Option<Instant>,
     pub(super) resends: u8,
     /// When the step was sent first.
     pub(super) since: Instant,
     pub(super) pace: Pace,
-    /// How often the client was left alone because it did not answer, alive as it was.
-    pub(super) rests: u8,
+    /// Whether the client has been left alone with this message, because it did not answer it and was alive.
+    pub(super) has_rested: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) struct Overflow {
 
 impl InFlight {
     pub(super) fn new(parcel: Parcel, step: Step, now: Instant) -> Self {
-        Self { parcel, step, due: None, resends: 0, since: now, pace: Pace::Usual, rests: 0 }
+        Self { parcel, step, due: None, resends: 0, since: now, pace: Pace::Usual, has_rested: false }
     }
 
     /// Goes on to another step, which starts with a full set of resends.
@@ -83,13 +83,21 @@ impl InFlight {
     /// Lets the client be for a while.
     pub(super) fn wait(&mut self, pace: Pace, now: Instant, t_wait: Duration) {
         self.pace = pace;
-        self.resends = 0;
-        self.since = now;
         self.due = Some(now + t_wait);
+    }
+
+    /// Goes on with the same step after a pause, with a full set of resends.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.proceed(self.step, now);
     }
 }
 
 impl Outbox {
+    /// Whether the client is left alone: until it says something, or until it is tried again.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.pace != Pace::Usual)
+    }
+
     /// When the message in flight has to be sent again.
     pub(super) fn due(&self) -> Option<Instant> {
         self.in_flight.as_ref()?.due
@@ -205,7 +213,6 @@ impl Outbox {
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.pace == Pace::Held
         {
-            in_flight.pace = Pace::Usual;
             in_flight.due = Some(now);
         }
     }
@@ -215,6 +222,11 @@ impl Parcel {
     /// Octets that count against the limit of the queue.
     pub(super) fn octets(&self) -> usize {
         self.message.topic.as_str().len() + self.message.payload.len()
+    }
+
+    /// Whether it has waited for longer than its terms allow.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.terms.expires.is_some_and(|at| at <= now)
     }
 
     pub(super) fn is_acknowledged(&self) -> bool {

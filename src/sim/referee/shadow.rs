@@ -209,8 +209,7 @@ impl Shadow {
             Notice::ClientLost { reason, .. } => {
                 let patience = match reason {
                     LossReason::KeepAlive | LossReason::Sleep => self.silence,
-                    // A message that was held back goes out the first time as a repetition.
-                    LossReason::NoAnswer => Some(settings.timers.t_retry * u32::from(settings.timers.n_retry)),
+                    LossReason::NoAnswer => Some(settings.timers.t_retry * (u32::from(settings.timers.n_retry) + 1)),
                     // The broker's doing, whatever the client says.
                     LossReason::BrokerGone | LossReason::ClosedByBroker { .. } => Some(Duration::ZERO),
                 };
@@ -230,6 +229,7 @@ impl Shadow {
             | Notice::Refused { .. }
             | Notice::AnonymousRefused { .. }
             | Notice::Undeliverable { .. }
+            | Notice::Unacknowledged { .. }
             | Notice::QueueOverflow { .. }
             | Notice::Stray { .. }
             | Notice::Malformed { .. }
