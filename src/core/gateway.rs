@@ -19,8 +19,8 @@ use super::sessions::{SessionKey, Sessions};
 use super::status::ClientStatus;
 use super::upstream::{Recipient, Upstream};
 use super::{
-    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, Refused, Settings,
-    Stats, SubscriptionId,
+    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, PublishOutcome,
+    Refused, Settings, Stats, SubscriptionId,
 };
 use crate::wire::{self, Connect, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
@@ -373,7 +373,13 @@ impl Gateway {
                     self.with_session(now, key, out, |session, cx| session.on_broker_down(cx, refusal));
                 }
             }
-            BrokerEvent::Closed => self.upstream.closed(out, limits, conn),
+            BrokerEvent::Closed => {
+                for (key, token) in self.upstream.closed(out, limits, conn) {
+                    self.with_session(now, key, out, |session, cx| {
+                        session.on_published(cx, token, PublishOutcome::Lost);
+                    });
+                }
+            }
             BrokerEvent::Published { token, outcome } => {
                 if let Some(key) = self.upstream.published(now, token, outcome) {
                     self.with_session(now, key, out, |session, cx| session.on_published(cx, token, outcome));

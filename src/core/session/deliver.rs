@@ -22,6 +22,15 @@ pub(in crate::core) struct Parcel {
     pub(super) sent_as: Option<MsgId>,
     pub(super) healing: Healing,
     pub(super) terms: Terms,
+    pub(super) custody: Custody,
+}
+
+/// Who answers for a message that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Custody {
+    Gateway,
+    /// The broker has it too, and sends it again when the client is back; this is for the case that it has forgotten.
+    Broker,
 }
 
 /// A client that does not know a topic id is told the name again, once per message (MQTT-SN 1.2 §6.10).
@@ -44,7 +53,7 @@ enum Address {
 
 impl Parcel {
     pub(in crate::core) fn new(message: Message, receipt: Option<Receipt>, terms: Terms) -> Self {
-        Self { message, receipt, sent_as: None, healing: Healing::Untried, terms }
+        Self { message, receipt, sent_as: None, healing: Healing::Untried, terms, custody: Custody::Gateway }
     }
 }
 

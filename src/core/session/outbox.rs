@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::deliver::Parcel;
+use super::deliver::{Custody, Parcel};
 use crate::core::topics::TopicName;
 use crate::core::upstream::Receipt;
 use crate::core::{Instant, QueuePolicy};
@@ -192,13 +192,29 @@ impl Outbox {
         self.queue.iter_mut().chain(in_flight).map(|parcel| &mut parcel.receipt)
     }
 
-    /// Drops what the broker will send again. Returns the receipts of what stays: a QoS 2 message that the client may
-    /// have taken already must go on under its message id, and not come anew.
+    /// Leaves what the broker has not heard of to the broker, which will send it again; QoS 0 messages go. Returns the
+    /// receipts of what stays ours: a QoS 2 message that the client may have taken already must go on under its
+    /// message id, and not come anew.
     pub(super) fn hand_back(&mut self) -> Vec<Receipt> {
         let begun = |parcel: &Parcel| parcel.message.qos == Qos::ExactlyOnce && parcel.sent_as.is_some();
-        self.queue.retain(|parcel| begun(parcel) || (parcel.receipt.is_none() && parcel.is_acknowledged()));
-        self.octets = self.queue.iter().map(Parcel::octets).sum();
+        self.queue.retain(Parcel::is_acknowledged);
+        for parcel in self.queue.iter_mut().filter(|parcel| !begun(parcel)) {
+            if parcel.receipt.take().is_some() {
+                parcel.custody = Custody::Broker;
+            }
+        }
+        self.count_octets();
         self.receipts_mut().filter_map(Option::take).collect()
+    }
+
+    /// The client has a connection to the broker again: what was left to the broker comes from there, unless the broker
+    /// has forgotten the session.
+    pub(super) fn reclaim(&mut self, session_present: bool) {
+        if session_present {
+            self.queue.retain(|parcel| parcel.custody == Custody::Gateway);
+            self.count_octets();
+        }
+        self.queue.iter_mut().for_each(|parcel| parcel.custody = Custody::Gateway);
     }
 
     /// Forgets everything. Returns the receipts.
@@ -206,6 +222,10 @@ impl Outbox {
         let receipts = self.receipts_mut().filter_map(Option::take).collect();
         *self = Self { last_msg_id: self.last_msg_id, ..Self::default() };
         receipts
+    }
+
+    fn count_octets(&mut self) {
+        self.octets = self.queue.iter().map(Parcel::octets).sum();
     }
 
     /// The client has said something: if it was held, go on at once.
