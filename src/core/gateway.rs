@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 
 use super::context::Context;
 use super::deadlines::Deadlines;
@@ -62,7 +62,7 @@ pub struct Gateway {
     nobody_prefix: Prefix,
     /// QoS -1 publishes, by link.
     anonymous: BTreeMap<LinkId, TokenBucket>,
-    hasher: RandomState,
+    hasher: FixedState,
     stats: Stats,
     // Reused by every frame and message.
     wrapper: Vec<u8>,
@@ -81,7 +81,7 @@ impl Gateway {
             queue_rules: QueueRules::new(&settings.queue),
             nobody_prefix: settings.topic_prefix.of_nobody(),
             anonymous: BTreeMap::new(),
-            hasher: RandomState::default(),
+            hasher: FixedState::with_seed(settings.hash_seed),
             stats: Stats::default(),
             wrapper: Vec::new(),
             recipients: Vec::new(),

@@ -23,6 +23,9 @@ pub struct Settings {
     pub queue: Vec<QueueRule>,
     /// By link; a link that is not listed has [`LinkSettings::default`].
     pub links: BTreeMap<LinkId, LinkSettings>,
+    /// Decides which unknown senders share a place in the table that limits the answers to them. Random in the field,
+    /// so that nobody can choose an address to silence another one; fixed where a run must be had again.
+    pub hash_seed: u64,
 }
 
 /// How clients reach the broker (MQTT-SN 1.2 §4).
@@ -97,6 +100,7 @@ impl Default for Settings {
             topic_prefix: PrefixTemplate::default(),
             queue: Vec::new(),
             links: BTreeMap::new(),
+            hash_seed: 0,
         }
     }
 }

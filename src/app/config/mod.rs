@@ -126,6 +126,7 @@ impl Config {
             limits: self.limits,
             predefined: self.predefined.clone(),
             links: link_ids().zip(links).collect(),
+            hash_seed: fastrand::u64(..),
         }
     }
 
