@@ -201,9 +201,12 @@ impl Gateway {
     }
 
     fn on_connect(&mut self, now: Instant, route: RouteRef<'_>, connect: &Connect<'_>, out: &mut Outputs) {
-        let admitted = session::admit(connect, &self.settings.limits).and_then(|client_id| {
+        let admitted = session::admit(connect, &self.settings).and_then(|client_id| {
             let known = self.sessions.by_client(client_id);
-            session::admit_one_more(known.is_some(), self.sessions.len(), &self.settings.limits)?;
+            // A session on this route makes room if it is not one to be kept.
+            let former = self.sessions.by_route(route).and_then(|key| self.sessions.get(key));
+            let freed = usize::from(former.is_some_and(|former| !former.is_kept()));
+            session::admit_one_more(known.is_some(), self.sessions.len() - freed, &self.settings.limits)?;
             Ok((client_id, known))
         });
         let (client_id, known) = match admitted {
@@ -306,7 +309,7 @@ impl Gateway {
         if let Err(what) = self.publish_anonymous(now, route.peer, bound, publish, out) {
             self.stats.publish_refused += 1;
             // Only one who could do something about it is told; others get no answer, ever (MQTT-SN 1.2 §6.8).
-            if what == Refused::AnonymousOff {
+            if what == Refused::AnonymousOff && self.may_answer_stranger(now, route) {
                 let (topic_id, msg_id) = (publish.topic.octets(), publish.msg_id);
                 self.send(out, route, wire::PubAck { topic_id, msg_id, return_code: ReturnCode::NotSupported });
             }
@@ -348,13 +351,18 @@ impl Gateway {
         if !session::expects_session(message) {
             return;
         }
-        self.stats.strays += 1;
-        if self.strays.may_answer(now, self.hasher.hash_one(route)) {
+        if self.may_answer_stranger(now, route) {
             self.send(out, route, Disconnect { duration: None });
             out.notice(Notice::Stray { peer: route.peer });
-        } else {
-            self.stats.strays_unanswered += 1;
         }
+    }
+
+    /// Whether a sender without a session may have an answer now: an address is easily forged.
+    fn may_answer_stranger(&mut self, now: Instant, route: RouteRef<'_>) -> bool {
+        self.stats.strays += 1;
+        let may = self.strays.may_answer(now, self.hasher.hash_one(route));
+        self.stats.strays_unanswered += u64::from(!may);
+        may
     }
 
     fn on_broker(&mut self, now: Instant, conn: ConnId, event: BrokerEvent, out: &mut Outputs) {

@@ -132,6 +132,10 @@ pub enum ConnectRefusal {
     UnreadableClientId,
     #[error("its client id is longer than limits.client_id_octets ({limit})")]
     LongClientId { limit: usize },
+    #[error(
+        "its client id is the gateway's own at the broker (broker.client_id), and the two would throw each other out"
+    )]
+    GatewaysOwnId,
     #[error("its will topic is not acceptable: {error}")]
     WillTopic { error: TopicError },
     #[error("its will has QoS -1")]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytestring::ByteString;
+
 use super::limits::Limits;
 use super::topics::TopicName;
 use super::{LinkId, PrefixTemplate, QueueRule};
@@ -23,6 +25,8 @@ pub struct Settings {
     pub queue: Vec<QueueRule>,
     /// By link; a link that is not listed has [`LinkSettings::default`].
     pub links: BTreeMap<LinkId, LinkSettings>,
+    /// A client id that would be the gateway's own at the broker; the broker would throw one of the two out.
+    pub reserved_client_id: Option<ByteString>,
     /// Decides which unknown senders share a place in the table that limits the answers to them. Random in the field,
     /// so that nobody can choose an address to silence another one; fixed where a run must be had again.
     pub hash_seed: u64,
@@ -100,6 +104,7 @@ impl Default for Settings {
             topic_prefix: PrefixTemplate::default(),
             queue: Vec::new(),
             links: BTreeMap::new(),
+            reserved_client_id: None,
             hash_seed: 0,
         }
     }

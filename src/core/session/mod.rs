@@ -102,6 +102,12 @@ impl Session {
         matches!(self.phase, Phase::Over)
     }
 
+    /// Whether the session outlives its connection. One that was never accepted has nothing to keep, and must not take
+    /// anyone's place.
+    pub(super) fn is_kept(&self) -> bool {
+        self.persistence == Persistence::Persistent && self.tenure != Tenure::New
+    }
+
     pub(super) fn is_asleep_or_awake(&self) -> bool {
         matches!(self.phase, Phase::Asleep(_) | Phase::Awake { .. })
     }
@@ -338,19 +344,16 @@ impl Session {
 
     /// Leaves the route. What a persistent session is owed waits; a clean one ends.
     fn depart(&mut self, cx: &mut Context<'_>) {
-        match (self.persistence, self.tenure) {
-            (Persistence::Persistent, Tenure::Established | Tenure::Asleep) => {
-                self.tenure = Tenure::Established;
-                self.outbox.suspend();
-                self.leave_to_broker(cx);
-                self.shelve_queued(cx);
-                self.stranded = None;
-                let expires = cx.now + cx.settings.timers.session_expiry;
-                self.freed = self.phase.depart(expires);
-            }
-            // A session that was never accepted has nothing to keep, and must not take anyone's place.
-            (Persistence::Persistent, Tenure::New) | (Persistence::Clean, _) => self.end(cx),
+        if !self.is_kept() {
+            return self.end(cx);
         }
+        self.tenure = Tenure::Established;
+        self.outbox.suspend();
+        self.leave_to_broker(cx);
+        self.shelve_queued(cx);
+        self.stranded = None;
+        let expires = cx.now + cx.settings.timers.session_expiry;
+        self.freed = self.phase.depart(expires);
     }
 
     /// Ends the session: nothing of it is left on the broker's side, and the table removes it.

@@ -389,6 +389,7 @@ fn ends_session(why: ConnectRefusal) -> bool {
         | ConnectRefusal::EmptyClientId
         | ConnectRefusal::UnreadableClientId
         | ConnectRefusal::LongClientId { .. }
+        | ConnectRefusal::GatewaysOwnId
         | ConnectRefusal::TooManyClients { .. } => false,
     }
 }
