@@ -26,6 +26,7 @@ impl Session {
             Ok(Access::Awaited) => {
                 self.phase = Phase::Handshake(Handshake {
                     presence: Presence { route, heard: cx.now, silence: None },
+                    former: self.phase.former(),
                     keep_alive,
                     step: HandshakeStep::Broker,
                     due: cx.now + cx.settings.timers.broker_wait,

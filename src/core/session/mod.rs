@@ -28,7 +28,7 @@ use crate::wire::{ConnAck, Connect, Disconnect, Message, PingResp, ReturnCode};
 pub(super) use admit::{admit, admit_one_more, expects_session, return_code};
 pub(super) use deliver::Parcel;
 use outbox::Outbox;
-use presence::{Handshake, HandshakeStep, Phase, Presence};
+use presence::{Former, Handshake, HandshakeStep, Phase, Presence};
 use publish::Uplink;
 pub(super) use publish::{Rejection, resolve};
 use subscribe::Subscriptions;
@@ -189,6 +189,7 @@ impl Session {
         }
         self.phase = Phase::Handshake(Handshake {
             presence: Presence { route, heard: cx.now, silence: None },
+            former: self.phase.former(),
             keep_alive: connect.duration,
             step: HandshakeStep::WillTopic,
             due: cx.now,
@@ -296,10 +297,14 @@ impl Session {
 
     /// Another client speaks from this session's address now: this one left without a word.
     pub(super) fn detach(&mut self, cx: &mut Context<'_>) {
-        if matches!(self.phase, Phase::Handshake(_)) {
-            return self.depart(cx);
+        self.abandon(cx);
+    }
+
+    /// Nothing more is heard of the client: its will goes out, unless it was not connected.
+    fn abandon(&mut self, cx: &mut Context<'_>) {
+        if self.phase.former() == Former::Connected {
+            self.publish_will(cx);
         }
-        self.publish_will(cx);
         self.depart(cx);
     }
 
