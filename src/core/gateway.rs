@@ -22,7 +22,7 @@ use super::{
     BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, PublishOutcome,
     Refused, Settings, Stats, SubscriptionId,
 };
-use crate::wire::{self, Connect, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
+use crate::wire::{self, Connect, DecodeError, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
 /// Forwarders that a frame may have passed. The specification has one (MQTT-SN 1.2 §5.5); a forwarder of forwarders
 /// is in the field.
@@ -126,20 +126,30 @@ impl Gateway {
 
     fn on_frame(&mut self, now: Instant, from: Peer, cast: Cast, bytes: &[u8], out: &mut Outputs) {
         self.stats.frames_in += 1;
-        let opened = Envelope::open(bytes, MAX_NESTING)
-            .and_then(|envelope| Ok((wire::Message::decode(envelope.message())?, envelope)));
-        let (message, envelope) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.stats.malformed += 1;
-                return out.notice(Notice::Malformed { peer: from, error });
-            }
-        };
         let mut wrapper = std::mem::take(&mut self.wrapper);
         wrapper.clear();
-        envelope.reply_wrapper(&mut wrapper);
-        self.on_message(now, RouteRef { peer: from, wrapper: &wrapper }, cast, &message, out);
+        let decoded = Envelope::open(bytes, MAX_NESTING).and_then(|envelope| {
+            envelope.reply_wrapper(&mut wrapper);
+            wire::Message::decode(envelope.message())
+        });
+        let route = RouteRef { peer: from, wrapper: &wrapper };
+        match decoded {
+            Ok(message) => self.on_message(now, route, cast, &message, out),
+            Err(error) => self.on_malformed(now, route, cast, error, out),
+        }
         self.wrapper = wrapper;
+    }
+
+    /// A malformed frame is dropped; only where the message id stands before what has no meaning a client is told.
+    fn on_malformed(&mut self, now: Instant, route: RouteRef<'_>, cast: Cast, error: DecodeError, out: &mut Outputs) {
+        self.stats.malformed += 1;
+        out.notice(Notice::Malformed { peer: route.peer, error });
+        if let DecodeError::ReservedTopicIdType { msg_type, msg_id } = error
+            && cast == Cast::Unicast
+            && let Some(key) = self.sessions.by_route(route)
+        {
+            self.with_session(now, key, out, |session, cx| session.on_unreadable_filter(cx, msg_type, msg_id));
+        }
     }
 
     /// The receive matrix's first split: what needs no session, and whose session it is (MQTT-SN digest §18).
