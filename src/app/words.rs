@@ -124,6 +124,15 @@ impl Words {
                 let topic = topic.as_str();
                 say!(WARN, client = &**client_id, "a message on {topic:?} for client {client_id:?} was dropped: {why}");
             }
+            Notice::Unacknowledged { client_id, topic } => {
+                let topic = topic.as_str();
+                say!(
+                    WARN,
+                    client = &**client_id,
+                    "client {client_id:?} is alive and does not acknowledge a message on {topic:?}: it is tried again \
+                     after timers.t_wait, and what comes after it waits"
+                );
+            }
             Notice::QueueOverflow { client_id } => {
                 say!(
                     WARN,

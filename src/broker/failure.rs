@@ -5,6 +5,7 @@ use std::io;
 use super::client::Version;
 use super::settings::{BrokerSettings, Protocol};
 use super::tls;
+use super::url::Scheme;
 use crate::core::BrokerReason;
 
 /// Why a connection could not be made or broke.
@@ -66,10 +67,7 @@ impl Failure {
         match self {
             Self::Refused(_) => self.refuses_the_version(),
             Self::Closed | Self::Garbage(_) => true,
-            Self::Io(error) => matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
-            ),
+            Self::Io(error) => is_hang_up(error),
             Self::Tls(_) | Self::TimedOut | Self::Silent | Self::Disconnected { .. } => false,
         }
     }
@@ -103,6 +101,9 @@ impl Failure {
         match (moment, self) {
             (Moment::Connecting, Self::Io(error)) => match tls::explain(error, settings) {
                 Some(words) => format!("no TLS connection to {url}: {words}"),
+                None if is_hang_up(error) => {
+                    format!("cannot reach {url}: {}{}", io_words(error), scheme_hint(settings))
+                }
                 None => format!("cannot reach {url}: {}", io_words(error)),
             },
             (Moment::Connecting, Self::Tls(error)) => {
@@ -112,7 +113,8 @@ impl Failure {
                 format!("the broker at {url} refused the connection: {}", refusal_words(*reason, version, settings))
             }
             (Moment::Connecting, Self::Closed) => {
-                format!("the broker at {url} closed the connection without an answer to CONNECT ({version})")
+                let hint = scheme_hint(settings);
+                format!("the broker at {url} closed the connection without an answer to CONNECT ({version}){hint}")
             }
             (Moment::Connecting, Self::TimedOut | Self::Silent) => format!("cannot reach {url}: no answer"),
             (Moment::Connecting, Self::Disconnected { reason, text }) => {
@@ -159,13 +161,24 @@ fn is_about_the_connection(reason: BrokerReason) -> bool {
     will_pass(reason) || matches!(reason.0, 0x8E | 0x98 | 0x9C | 0x9D)
 }
 
+/// What to look at when the other side hangs up on a CONNECT.
+fn scheme_hint(settings: &BrokerSettings) -> &'static str {
+    match settings.url.scheme {
+        Scheme::Mqtt => "; if the port is for TLS, write mqtts:// in the URL",
+        Scheme::Mqtts => "",
+    }
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof];
+    kinds.contains(&error.kind())
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds say enough themselves")]
 fn io_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused (is the broker running, and is the port right?)".into(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-            "the other side closed the connection".into()
-        }
+        _ if is_hang_up(error) => "the other side closed the connection".into(),
         io::ErrorKind::TimedOut => "no answer".into(),
         _ => error.to_string(),
     }
@@ -173,7 +186,10 @@ fn io_words(error: &io::Error) -> String {
 
 fn tls_words(error: &rumqttc_v5::TlsError, settings: &BrokerSettings) -> String {
     match error {
-        rumqttc_v5::TlsError::Io(error) => tls::explain(error, settings).unwrap_or_else(|| io_words(error)),
+        rumqttc_v5::TlsError::Io(error) => tls::explain(error, settings).unwrap_or_else(|| {
+            let words = io_words(error);
+            if is_hang_up(error) { format!("{words}; {}", tls::wrong_port(settings)) } else { words }
+        }),
         rumqttc_v5::TlsError::TLS(error) => tls::explain_rustls(error, settings),
         rumqttc_v5::TlsError::DNSName(_) => {
             format!("`{}` is no name that a certificate can be checked against", settings.url.host)

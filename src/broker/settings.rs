@@ -190,6 +190,16 @@ impl ClientSettings {
         Ok(())
     }
 
+    /// Returns the client that has this client id at the broker, if there can be one.
+    pub fn client_called(&self, name: &str) -> Option<String> {
+        let placeholders = self.client_id.matches(CLIENT_ID).count();
+        let fixed = self.client_id.len() - placeholders * CLIENT_ID.len();
+        let octets = name.len().checked_sub(fixed)?.checked_div(placeholders)?;
+        let start = self.client_id.find(CLIENT_ID)?;
+        let client_id = name.get(start..start + octets).filter(|client_id| !client_id.is_empty())?;
+        (self.client_id.replace(CLIENT_ID, client_id) == name).then(|| client_id.to_owned())
+    }
+
     /// Makes one client's settings out of the gateway's. The TLS files have been read, and are not named again.
     pub(super) fn of_client(&self, client_id: &str, gateway: &BrokerSettings) -> BrokerSettings {
         let username = self.username.as_ref().map(|template| template.replace(CLIENT_ID, client_id));
@@ -246,6 +256,22 @@ mod tests {
         assert_eq!((client.client_id.as_str(), client.username()), ("site-7/{client_id}", Some("{client_id}")));
         let client = ClientSettings::default().of_client("sensor", &settings("mqtt://user:word@host"));
         assert_eq!((client.client_id.as_str(), client.username()), ("sensor", Some("user")));
+    }
+
+    #[test]
+    fn the_client_that_a_name_at_the_broker_belongs_to_is_found() {
+        for (template, name, client) in [
+            ("{client_id}", "gateway", Some("gateway")),
+            ("site-7/{client_id}", "site-7/pump", Some("pump")),
+            ("site-7/{client_id}", "gateway", None),
+            ("{client_id}-{client_id}", "ab-ab", Some("ab")),
+            ("{client_id}-{client_id}", "ab-cd", None),
+            ("dev-{client_id}", "dev-", None),
+            ("{client_id}-é", "é", None),
+        ] {
+            let clients = ClientSettings { client_id: template.to_owned(), ..ClientSettings::default() };
+            assert_eq!(clients.client_called(name).as_deref(), client, "{template} {name}");
+        }
     }
 
     #[test]

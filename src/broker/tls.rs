@@ -57,6 +57,11 @@ pub(super) fn explain(error: &io::Error, settings: &BrokerSettings) -> Option<St
     error.get_ref()?.downcast_ref::<rustls::Error>().map(|error| explain_rustls(error, settings))
 }
 
+/// What to look at when the port may not be one for TLS.
+pub(super) fn wrong_port(settings: &BrokerSettings) -> String {
+    format!("port {}: is it the broker's mqtts:// port? (mqtt:// is without TLS)", settings.url.port)
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "only the library's commonest errors have a remedy")]
 pub(super) fn explain_rustls(error: &rustls::Error, settings: &BrokerSettings) -> String {
     let host = &settings.url.host;
@@ -80,9 +85,7 @@ pub(super) fn explain_rustls(error: &rustls::Error, settings: &BrokerSettings) -
             }
             other => format!("its certificate is not acceptable: {other}"),
         },
-        rustls::Error::InvalidMessage(_) => {
-            format!("port {} does not answer in TLS: is it the broker's mqtts:// port?", settings.url.port)
-        }
+        rustls::Error::InvalidMessage(_) => format!("it does not answer in TLS; {}", wrong_port(settings)),
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) if settings.cert.is_none() => {
             "it wants a certificate from the gateway: set `cert` and `key`".to_owned()
         }
@@ -162,6 +165,6 @@ mod tests {
         let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         assert!(explain_rustls(&unknown, &settings()).contains("`ca = \"FILE\"`"));
         let wrong_port = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-        assert!(explain_rustls(&wrong_port, &settings()).contains("does not answer in TLS"));
+        assert!(explain_rustls(&wrong_port, &settings()).contains("does not answer in TLS; port 8883: is it"));
     }
 }

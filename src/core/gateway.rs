@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 
 use super::context::{Context, Means};
 use super::deadlines::Deadlines;
@@ -20,10 +20,10 @@ use super::sessions::{SessionKey, Sessions};
 use super::status::ClientStatus;
 use super::upstream::{Recipient, Upstream};
 use super::{
-    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, Refused, Settings,
-    Stats, SubscriptionId,
+    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, PublishOutcome,
+    Refused, Settings, Stats, SubscriptionId,
 };
-use crate::wire::{self, Connect, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
+use crate::wire::{self, Connect, DecodeError, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
 /// Borrows the fields of `$gateway` that a [`Context`] lends, and no others.
 macro_rules! context {
@@ -61,7 +61,7 @@ pub struct Gateway {
     nobody_prefix: Prefix,
     /// QoS -1 publishes, by link.
     anonymous: BTreeMap<LinkId, TokenBucket>,
-    hasher: RandomState,
+    hasher: FixedState,
     stats: Stats,
     // Reused by every frame and message.
     wrapper: Vec<u8>,
@@ -81,7 +81,7 @@ impl Gateway {
             queue_rules: QueueRules::new(&settings.queue),
             nobody_prefix: settings.topic_prefix.of_nobody(),
             anonymous: BTreeMap::new(),
-            hasher: RandomState::default(),
+            hasher: FixedState::with_seed(settings.hash_seed),
             stats: Stats::default(),
             wrapper: Vec::new(),
             recipients: Vec::new(),
@@ -131,20 +131,30 @@ impl Gateway {
 
     fn on_frame(&mut self, now: Instant, from: Peer, cast: Cast, bytes: &[u8], out: &mut Outputs) {
         self.stats.frames_in += 1;
-        let opened = Envelope::open(bytes, MAX_NESTING)
-            .and_then(|envelope| Ok((wire::Message::decode(envelope.message())?, envelope)));
-        let (message, envelope) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.stats.malformed += 1;
-                return out.notice(Notice::Malformed { peer: from, error });
-            }
-        };
         let mut wrapper = std::mem::take(&mut self.wrapper);
         wrapper.clear();
-        envelope.reply_wrapper(&mut wrapper);
-        self.on_message(now, RouteRef { peer: from, wrapper: &wrapper }, cast, &message, out);
+        let decoded = Envelope::open(bytes, MAX_NESTING).and_then(|envelope| {
+            envelope.reply_wrapper(&mut wrapper);
+            wire::Message::decode(envelope.message())
+        });
+        let route = RouteRef { peer: from, wrapper: &wrapper };
+        match decoded {
+            Ok(message) => self.on_message(now, route, cast, &message, out),
+            Err(error) => self.on_malformed(now, route, cast, error, out),
+        }
         self.wrapper = wrapper;
+    }
+
+    /// A malformed frame is dropped; only where the message id stands before what has no meaning a client is told.
+    fn on_malformed(&mut self, now: Instant, route: RouteRef<'_>, cast: Cast, error: DecodeError, out: &mut Outputs) {
+        self.stats.malformed += 1;
+        out.notice(Notice::Malformed { peer: route.peer, error });
+        if let DecodeError::ReservedTopicIdType { msg_type, msg_id } = error
+            && cast == Cast::Unicast
+            && let Some(key) = self.sessions.by_route(route)
+        {
+            self.with_session(now, key, out, |session, cx| session.on_unreadable_filter(cx, msg_type, msg_id));
+        }
     }
 
     /// The receive matrix's first split: what needs no session, and whose session it is (MQTT-SN digest §18).
@@ -206,9 +216,12 @@ impl Gateway {
     }
 
     fn on_connect(&mut self, now: Instant, route: RouteRef<'_>, connect: &Connect<'_>, out: &mut Outputs) {
-        let admitted = session::admit(connect, &self.settings.limits).and_then(|client_id| {
+        let admitted = session::admit(connect, &self.settings).and_then(|client_id| {
             let known = self.sessions.by_client(client_id);
-            session::admit_one_more(known.is_some(), self.sessions.len(), &self.settings.limits)?;
+            // A session on this route makes room if it is not one to be kept.
+            let former = self.sessions.by_route(route).and_then(|key| self.sessions.get(key));
+            let freed = usize::from(former.is_some_and(|former| !former.is_kept()));
+            session::admit_one_more(known.is_some(), self.sessions.len() - freed, &self.settings.limits)?;
             Ok((client_id, known))
         });
         let (client_id, known) = match admitted {
@@ -312,7 +325,7 @@ impl Gateway {
         if let Err(what) = self.publish_anonymous(now, route.peer, bound, publish, out) {
             self.stats.publish_refused += 1;
             // Only one who could do something about it is told; others get no answer, ever (MQTT-SN 1.2 §6.8).
-            if what == Refused::AnonymousOff {
+            if what == Refused::AnonymousOff && self.may_answer_stranger(now, route) {
                 let (topic_id, msg_id) = (publish.topic.octets(), publish.msg_id);
                 self.send(out, route, wire::PubAck { topic_id, msg_id, return_code: ReturnCode::NotSupported });
             }
@@ -355,13 +368,18 @@ impl Gateway {
         if !session::expects_session(message) {
             return;
         }
-        self.stats.strays += 1;
-        if self.strays.may_answer(now, self.hasher.hash_one(route)) {
+        if self.may_answer_stranger(now, route) {
             self.send(out, route, Disconnect { duration: None });
             out.notice(Notice::Stray { peer: route.peer });
-        } else {
-            self.stats.strays_unanswered += 1;
         }
+    }
+
+    /// Whether a sender without a session may have an answer now: an address is easily forged.
+    fn may_answer_stranger(&mut self, now: Instant, route: RouteRef<'_>) -> bool {
+        self.stats.strays += 1;
+        let may = self.strays.may_answer(now, self.hasher.hash_one(route));
+        self.stats.strays_unanswered += u64::from(!may);
+        may
     }
 
     fn on_broker(&mut self, now: Instant, conn: ConnId, event: BrokerEvent, out: &mut Outputs) {
@@ -381,7 +399,13 @@ impl Gateway {
                     self.with_session(now, key, out, |session, cx| session.on_broker_down(cx, refusal));
                 }
             }
-            BrokerEvent::Closed => self.upstream.closed(out, limits, conn),
+            BrokerEvent::Closed => {
+                for (key, token) in self.upstream.closed(out, limits, conn) {
+                    self.with_session(now, key, out, |session, cx| {
+                        session.on_published(cx, token, PublishOutcome::Lost);
+                    });
+                }
+            }
             BrokerEvent::Published { token, outcome } => {
                 let (upstream, mut means) = self.upstream(now, out);
                 if let Some(key) = upstream.published(&mut means, token, outcome) {

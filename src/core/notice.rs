@@ -85,6 +85,12 @@ pub enum Notice {
         topic: TopicName,
         why: Undeliverable,
     },
+    /// The client is alive and does not acknowledge a message, which keeps what comes after it from the client; said
+    /// once for each message.
+    Unacknowledged {
+        client_id: ByteString,
+        topic: TopicName,
+    },
     /// The client's queue has begun to overflow; said once until it is empty again.
     QueueOverflow {
         client_id: ByteString,
@@ -132,6 +138,10 @@ pub enum ConnectRefusal {
     UnreadableClientId,
     #[error("its client id is longer than limits.client_id_octets ({limit})")]
     LongClientId { limit: usize },
+    #[error(
+        "its client id is the gateway's own at the broker (broker.client_id), and the two would throw each other out"
+    )]
+    GatewaysOwnId,
     #[error("its will topic is not acceptable: {error}")]
     WillTopic { error: TopicError },
     #[error("its will has QoS -1")]

@@ -9,7 +9,7 @@ pub struct Stats {
     pub frames_out: u64,
     /// Frames dropped because they are not MQTT-SN 1.2.
     pub malformed: u64,
-    /// Frames from senders without a session that would have needed one.
+    /// Frames from senders without a session that would have needed one, and QoS -1 publishes where they are off.
     pub strays: u64,
     /// Of these, the ones left unanswered by the rate limit.
     pub strays_unanswered: u64,

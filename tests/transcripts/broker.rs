@@ -142,6 +142,13 @@ impl<'w> Broker<'w> {
         self.world.broker_acts();
     }
 
+    /// One message over one connection, whatever is subscribed to there.
+    #[track_caller]
+    pub(crate) fn sends_on(&mut self, connection: &Asked, topic: &str, qos: u8, payload: &str) {
+        self.world.broker.send(connection.conn, message(topic, qos, payload, false), Vec::new());
+        self.world.broker_acts();
+    }
+
     /// A retained message in answer to one SUBSCRIBE.
     #[track_caller]
     pub(crate) fn replays(&mut self, subscribe: &Asked, topic: &str, qos: u8, payload: &str) {

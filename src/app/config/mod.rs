@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::broker::BrokerSettings;
+use bytestring::ByteString;
+
+use crate::broker::{BrokerSettings, ClientSettings};
 pub use crate::core::Mode;
 use crate::core::topics::TopicName;
 use crate::core::{
@@ -130,6 +132,19 @@ impl Config {
             limits: self.limits,
             predefined: self.predefined.clone(),
             links: link_ids().zip(links).collect(),
+            reserved_client_id: self.reserved_client_id().map(ByteString::from),
+            hash_seed: fastrand::u64(..),
+        }
+    }
+
+    /// Returns the client id that no device may have, because it would be the gateway's own at the broker.
+    fn reserved_client_id(&self) -> Option<String> {
+        match self.mode {
+            Mode::Aggregating => None,
+            Mode::Transparent => {
+                let client_id = self.devices.client_id.clone();
+                ClientSettings { client_id, ..ClientSettings::default() }.client_called(&self.broker.client_id)
+            }
         }
     }
 

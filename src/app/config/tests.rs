@@ -35,6 +35,21 @@ fn an_unknown_key_names_its_line_the_nearest_key_and_the_known_ones() {
 }
 
 #[test]
+fn a_key_above_the_first_section_names_the_section_where_it_belongs() {
+    assert_eq!(
+        complaint("id = 1\n[log]\nlevel = \"info\"\n"),
+        "gateway.toml:1:1: unknown key `id` above the first section; it belongs into [gateway]\n  \
+         write it below a line [gateway]"
+    );
+    assert!(complaint("max_frame = 128\n").contains("it belongs into [[udp]] or [[serial]]"));
+    assert_eq!(
+        complaint("zzz = 1\n"),
+        "gateway.toml:1:1: unknown key `zzz` above the first section\n  \
+         known sections: gateway, broker, udp, serial, queue, predefined, timers, limits, log"
+    );
+}
+
+#[test]
 fn a_key_of_a_later_version_says_so() {
     assert_eq!(
         complaint("[gateway]\ndata_dir = \"data\"\n"),

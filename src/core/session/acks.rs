@@ -13,7 +13,10 @@ use crate::wire::{MsgId, PubAck, PubComp, PubRec, PubRel, Qos, RegAck, ReturnCod
 impl Session {
     pub(super) fn on_reg_ack(&mut self, cx: &mut Context<'_>, ack: RegAck) {
         let Some(InFlight { step: Step::Register { topic_id, msg_id }, .. }) = self.outbox.in_flight else { return };
-        if ack.msg_id != msg_id {
+        // A client that takes the topic under another id would take its messages for something else; one that does not
+        // take it may leave the id out.
+        let names_it = ack.topic_id == topic_id || ack.topic_id == swapped(topic_id);
+        if ack.msg_id != msg_id || (ack.return_code == ReturnCode::Accepted && !names_it) {
             return;
         }
         match ack.return_code {
@@ -104,6 +107,7 @@ impl Session {
                 if let Some(in_flight) = &mut self.outbox.in_flight {
                     in_flight.wait(Pace::Held, cx.now, cx.settings.timers.t_wait);
                 }
+                self.shelve_queued(cx);
             }
             Phase::Awake { .. } => {
                 self.outbox.pause();

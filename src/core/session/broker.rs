@@ -23,6 +23,7 @@ impl Session {
             Ok(Access::Awaited) => {
                 self.phase = Phase::Handshake(Handshake {
                     presence: Presence { route, heard: cx.now, silence: None },
+                    former: self.phase.former(),
                     keep_alive,
                     step: HandshakeStep::Broker,
                     due: cx.now + cx.settings.timers.broker_wait,
@@ -60,6 +61,7 @@ impl Session {
     /// The client's own connection to the broker has been made, or made again.
     pub(in crate::core) fn on_broker_up(&mut self, cx: &mut Context<'_>, session_present: bool) {
         self.stranded = None;
+        self.outbox.reclaim(session_present);
         self.renew_subscriptions(cx, session_present);
         if let Phase::Handshake(Handshake { step: HandshakeStep::Broker, presence, keep_alive, .. }) = &self.phase {
             let (route, keep_alive) = (presence.route.clone(), *keep_alive);
@@ -107,13 +109,11 @@ impl Session {
         if cx.upstream.outlives_clients() {
             return;
         }
-        for token in self.uplink.abandon() {
-            cx.upstream.forget(token);
-        }
         self.break_off_renewals(cx);
         for receipt in self.outbox.hand_back() {
             cx.upstream.settle(cx.out, receipt);
         }
-        cx.upstream.disconnect(cx.out, &cx.settings.limits, self.key);
+        let publishes = self.uplink.at_broker();
+        cx.upstream.disconnect(cx.out, &cx.settings.limits, self.key, publishes);
     }
 }

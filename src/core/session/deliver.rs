@@ -25,6 +25,15 @@ pub(in crate::core) struct Parcel {
     pub(super) terms: Terms,
     /// Its place in the store, if it is kept there.
     pub(super) place: Option<u64>,
+    pub(super) custody: Custody,
+}
+
+/// Who answers for a message that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Custody {
+    Gateway,
+    /// The broker has it too, and sends it again when the client is back; this is for the case that it has forgotten.
+    Broker,
 }
 
 /// A client that does not know a topic id is told the name again, once per message (MQTT-SN 1.2 §6.10).
@@ -47,7 +56,8 @@ enum Address {
 
 impl Parcel {
     pub(in crate::core) fn new(message: Message, receipt: Option<Receipt>, terms: Terms) -> Self {
-        Self { message, receipt, sent_as: None, healing: Healing::Untried, terms, place: None }
+        let (healing, custody) = (Healing::Untried, Custody::Gateway);
+        Self { message, receipt, sent_as: None, healing, terms, place: None, custody }
     }
 }
 
@@ -64,7 +74,7 @@ impl Session {
         }
         // At QoS 2 a client that is sent a message must not be sent it anew after a restart.
         let is_kept = parcel.message.qos == Qos::ExactlyOnce && cx.journal.is_on();
-        if is_kept || !self.phase.listens() {
+        if is_kept || !self.phase.listens() || self.outbox.is_at_rest() {
             self.entry.shelve(cx, &mut parcel);
         }
         let limits = &cx.settings.limits;
@@ -87,7 +97,7 @@ impl Session {
                 return self.back_to_sleep(cx);
             }
             match self.outbox.pop() {
-                Some(mut parcel) if parcel.terms.expires.is_some_and(|at| at <= cx.now) => {
+                Some(mut parcel) if parcel.is_expired(cx.now) => {
                     cx.stats.expired += 1;
                     self.settle(cx, &mut parcel);
                 }
@@ -113,9 +123,7 @@ impl Session {
     pub(super) fn resume_delivery(&mut self, cx: &mut Context<'_>) {
         match &mut self.outbox.in_flight {
             Some(in_flight) => {
-                in_flight.since = cx.now;
-                in_flight.resends = 0;
-                in_flight.pace = Pace::Usual;
+                in_flight.resume(cx.now);
                 self.transmit(cx, Attempt::Again);
             }
             None => self.pump(cx),
@@ -128,6 +136,9 @@ impl Session {
         let Some(in_flight) = &mut self.outbox.in_flight else { return };
         if in_flight.due.is_none_or(|due| due > cx.now) {
             return;
+        }
+        if in_flight.pace != Pace::Usual {
+            return self.end_rest(cx);
         }
         if in_flight.resends < n_retry {
             in_flight.resends += 1;
@@ -334,20 +345,40 @@ impl Session {
     }
 
     /// The client is alive and does not answer this. To call it lost would cost what it publishes, and to drop the
-    /// message would break a promise, so it is tried again later. A client that never answers REGISTER cannot take
-    /// the topic at all, and must not miss the others.
+    /// message would break a promise, so it is tried again later; meanwhile nothing for it holds the broker's window.
+    ///
+    /// Two steps are not tried for ever. A client that never answers REGISTER cannot take the topic at all, and must
+    /// not miss the others; one that never answers PUBREL has the message, and only does not say so.
     fn rest(&mut self, cx: &mut Context<'_>) {
         let Some(in_flight) = &mut self.outbox.in_flight else { return };
         match in_flight.step {
-            Step::Register { topic_id, .. } if in_flight.rests > 0 => {
+            Step::Register { topic_id, .. } if in_flight.has_rested => {
                 self.registry.set_knowledge(topic_id, Knowledge::Refused);
                 self.drop_in_flight(cx, Undeliverable::NoAnswer);
             }
+            Step::Release if in_flight.has_rested => self.complete(cx),
             Step::Register { .. } | Step::Publish { .. } | Step::Release => {
-                in_flight.rests = in_flight.rests.saturating_add(1);
+                let is_news = !std::mem::replace(&mut in_flight.has_rested, true);
                 in_flight.wait(Pace::Resting, cx.now, cx.settings.timers.t_wait);
+                if is_news {
+                    let topic = in_flight.parcel.message.topic.clone();
+                    cx.notice(Notice::Unacknowledged { client_id: self.client_id.clone(), topic });
+                }
+                self.shelve_queued(cx);
             }
         }
+    }
+
+    /// The client has been left alone for long enough: the message is tried again, unless it has become too old.
+    fn end_rest(&mut self, cx: &mut Context<'_>) {
+        let Some(in_flight) = &mut self.outbox.in_flight else { return };
+        if in_flight.step != Step::Release && in_flight.parcel.is_expired(cx.now) {
+            cx.stats.expired += 1;
+            return self.end_in_flight(cx);
+        }
+        in_flight.resume(cx.now);
+        cx.stats.retransmitted += 1;
+        self.transmit(cx, Attempt::Again);
     }
 
     fn end_in_flight(&mut self, cx: &mut Context<'_>) {

@@ -31,7 +31,7 @@ pub(super) use admit::{admit, admit_one_more, expects_session, return_code};
 pub(super) use deliver::Parcel;
 use keep::Entry;
 use outbox::Outbox;
-use presence::{Handshake, HandshakeStep, Phase, Presence};
+use presence::{Former, Handshake, HandshakeStep, Phase, Presence};
 use publish::Uplink;
 pub(super) use publish::{Rejection, resolve};
 use subscribe::Subscriptions;
@@ -109,6 +109,12 @@ impl Session {
 
     pub(super) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
+    }
+
+    /// Whether the session outlives its connection. One that was never accepted has nothing to keep, and must not take
+    /// anyone's place.
+    pub(super) fn is_kept(&self) -> bool {
+        self.persistence == Persistence::Persistent && self.tenure != Tenure::New
     }
 
     pub(super) fn is_asleep_or_awake(&self) -> bool {
@@ -192,6 +198,7 @@ impl Session {
         }
         self.phase = Phase::Handshake(Handshake {
             presence: Presence { route, heard: cx.now, silence: None },
+            former: self.phase.former(),
             keep_alive: connect.duration,
             step: HandshakeStep::WillTopic,
             due: cx.now,
@@ -300,10 +307,14 @@ impl Session {
 
     /// Another client speaks from this session's address now: this one left without a word.
     pub(super) fn detach(&mut self, cx: &mut Context<'_>) {
-        if matches!(self.phase, Phase::Handshake(_)) {
-            return self.depart(cx);
+        self.abandon(cx);
+    }
+
+    /// Nothing more is heard of the client: its will goes out, unless it was not connected.
+    fn abandon(&mut self, cx: &mut Context<'_>) {
+        if self.phase.former() == Former::Connected {
+            self.publish_will(cx);
         }
-        self.publish_will(cx);
         self.depart(cx);
     }
 
@@ -350,20 +361,17 @@ impl Session {
 
     /// Leaves the route. What a persistent session is owed waits; a clean one ends.
     fn depart(&mut self, cx: &mut Context<'_>) {
-        match (self.persistence, self.tenure) {
-            (Persistence::Persistent, Tenure::Established | Tenure::Asleep) => {
-                self.tenure = Tenure::Established;
-                self.outbox.suspend();
-                self.leave_to_broker(cx);
-                self.shelve_queued(cx);
-                self.stranded = None;
-                let expires = cx.now + cx.settings.timers.session_expiry;
-                self.freed = self.phase.depart(expires);
-                self.touch();
-            }
-            // A session that was never accepted has nothing to keep, and must not take anyone's place.
-            (Persistence::Persistent, Tenure::New) | (Persistence::Clean, _) => self.end(cx),
+        if !self.is_kept() {
+            return self.end(cx);
         }
+        self.tenure = Tenure::Established;
+        self.outbox.suspend();
+        self.leave_to_broker(cx);
+        self.shelve_queued(cx);
+        self.stranded = None;
+        let expires = cx.now + cx.settings.timers.session_expiry;
+        self.freed = self.phase.depart(expires);
+        self.touch();
     }
 
     /// Ends the session: nothing of it is left on the broker's side, and the table removes it.

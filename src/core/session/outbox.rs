@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::deliver::Parcel;
+use super::deliver::{Custody, Parcel};
 use super::keep::Progress;
 use crate::core::topics::TopicName;
 use crate::core::upstream::Receipt;
@@ -29,14 +29,14 @@ pub(super) struct Outbox {
 pub(super) struct InFlight {
     pub(super) parcel: Parcel,
     pub(super) step: Step,
-    /// When the step is sent again; `None` while the client sleeps.
+    /// When the step is sent again, or for the first time after a pause; `None` while the client sleeps.
     pub(super) due: Option<Instant>,
     pub(super) resends: u8,
     /// When the step was sent first.
     pub(super) since: Instant,
     pub(super) pace: Pace,
-    /// How often the client was left alone because it did not answer, alive as it was.
-    pub(super) rests: u8,
+    /// Whether the client has been left alone with this message, because it did not answer it and was alive.
+    pub(super) has_rested: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(super) struct Overflow {
 
 impl InFlight {
     pub(super) fn new(parcel: Parcel, step: Step, now: Instant) -> Self {
-        Self { parcel, step, due: None, resends: 0, since: now, pace: Pace::Usual, rests: 0 }
+        Self { parcel, step, due: None, resends: 0, since: now, pace: Pace::Usual, has_rested: false }
     }
 
     /// Goes on to another step, which starts with a full set of resends.
@@ -84,13 +84,21 @@ impl InFlight {
     /// Lets the client be for a while.
     pub(super) fn wait(&mut self, pace: Pace, now: Instant, t_wait: Duration) {
         self.pace = pace;
-        self.resends = 0;
-        self.since = now;
         self.due = Some(now + t_wait);
+    }
+
+    /// Goes on with the same step after a pause, with a full set of resends.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.proceed(self.step, now);
     }
 }
 
 impl Outbox {
+    /// Whether the client is left alone: until it says something, or until it is tried again.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.pace != Pace::Usual)
+    }
+
     /// When the message in flight has to be sent again.
     pub(super) fn due(&self) -> Option<Instant> {
         self.in_flight.as_ref()?.due
@@ -208,13 +216,29 @@ impl Outbox {
         in_flight.into_iter().chain(&mut self.queue)
     }
 
-    /// Drops what the broker will send again. Returns the receipts of what stays: a QoS 2 message that the client may
-    /// have taken already must go on under its message id, and not come anew.
+    /// Leaves what the broker has not heard of to the broker, which will send it again; QoS 0 messages go. Returns the
+    /// receipts of what stays ours: a QoS 2 message that the client may have taken already must go on under its
+    /// message id, and not come anew.
     pub(super) fn hand_back(&mut self) -> Vec<Receipt> {
         let begun = |parcel: &Parcel| parcel.message.qos == Qos::ExactlyOnce && parcel.sent_as.is_some();
-        self.queue.retain(|parcel| begun(parcel) || (parcel.receipt.is_none() && parcel.is_acknowledged()));
-        self.octets = self.queue.iter().map(Parcel::octets).sum();
+        self.queue.retain(Parcel::is_acknowledged);
+        for parcel in self.queue.iter_mut().filter(|parcel| !begun(parcel)) {
+            if parcel.receipt.take().is_some() {
+                parcel.custody = Custody::Broker;
+            }
+        }
+        self.count_octets();
         self.parcels_mut().filter_map(|parcel| parcel.receipt.take()).collect()
+    }
+
+    /// The client has a connection to the broker again: what was left to the broker comes from there, unless the broker
+    /// has forgotten the session.
+    pub(super) fn reclaim(&mut self, session_present: bool) {
+        if session_present {
+            self.queue.retain(|parcel| parcel.custody == Custody::Gateway);
+            self.count_octets();
+        }
+        self.queue.iter_mut().for_each(|parcel| parcel.custody = Custody::Gateway);
     }
 
     /// Forgets everything. Returns the receipts.
@@ -224,12 +248,15 @@ impl Outbox {
         receipts
     }
 
+    fn count_octets(&mut self) {
+        self.octets = self.queue.iter().map(Parcel::octets).sum();
+    }
+
     /// The client has said something: if it was held, go on at once.
     pub(super) fn release_hold(&mut self, now: Instant) {
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.pace == Pace::Held
         {
-            in_flight.pace = Pace::Usual;
             in_flight.due = Some(now);
         }
     }
@@ -239,6 +266,11 @@ impl Parcel {
     /// Octets that count against the limit of the queue.
     pub(super) fn octets(&self) -> usize {
         self.message.topic.as_str().len() + self.message.payload.len()
+    }
+
+    /// Whether it has waited for longer than its terms allow.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.terms.expires.is_some_and(|at| at <= now)
     }
 
     pub(super) fn is_acknowledged(&self) -> bool {

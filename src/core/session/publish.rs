@@ -263,11 +263,9 @@ impl Uplink {
         std::mem::take(&mut self.open).into_iter().filter_map(|exchange| exchange.token())
     }
 
-    /// Forgets what the broker has not answered: nobody will, and the client sends it again. Returns the tokens.
-    pub(super) fn abandon(&mut self) -> Vec<Token> {
-        let tokens = self.open.iter().filter_map(Exchange::token).collect();
-        self.open.retain(|exchange| exchange.token().is_none());
-        tokens
+    /// Returns the tokens of what the broker has not answered.
+    pub(super) fn at_broker(&self) -> Vec<Token> {
+        self.open.iter().filter_map(Exchange::token).collect()
     }
 
     /// Tells whether the client has sent this message before.

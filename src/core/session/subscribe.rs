@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE (MQTT-SN 1.2 §6.9).
 
 use super::Session;
+use super::presence::Phase;
 use super::publish::Rejection;
 use crate::core::context::Context;
 use crate::core::notice::{Notice, Refused};
@@ -9,7 +10,9 @@ use crate::core::topics::{Knowledge, TopicFilter, TopicName};
 use crate::core::{
     NamingRecord, Record, RecordKey, SessionNumber, StoreOp, SubscribeOutcome, SubscriptionRecord, Token,
 };
-use crate::wire::{FilterRef, MsgId, Qos, ReturnCode, SubAck, Subscribe, TopicId, TopicRef, UnsubAck, Unsubscribe};
+use crate::wire::{
+    FilterRef, MsgId, MsgType, Qos, ReturnCode, SubAck, Subscribe, TopicId, TopicRef, UnsubAck, Unsubscribe,
+};
 
 /// What the client has subscribed to, and the SUBSCRIBE that the broker has yet to answer.
 #[derive(Debug, Default)]
@@ -98,6 +101,18 @@ impl Session {
             self.unsubscribe_upstream(cx, &filter);
         }
         self.answer(cx, UnsubAck { msg_id: unsubscribe.msg_id });
+    }
+
+    /// A SUBSCRIBE or UNSUBSCRIBE names its topic in a way that is reserved. Nothing of it counts but its message id.
+    pub(in crate::core) fn on_unreadable_filter(&self, cx: &mut Context<'_>, msg_type: MsgType, msg_id: MsgId) {
+        if matches!(self.phase, Phase::Handshake(_)) {
+            return;
+        }
+        if msg_type == MsgType::Subscribe {
+            self.answer_subscribe(cx, msg_id, TopicId::NONE, Err(ReturnCode::NotSupported));
+        } else if msg_type == MsgType::Unsubscribe {
+            self.answer(cx, UnsubAck { msg_id });
+        }
     }
 
     /// Gives up a SUBSCRIBE that the broker has not answered: the client has begun anew and no longer waits.

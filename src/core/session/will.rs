@@ -67,7 +67,7 @@ impl Session {
             self.prompt_for_will(cx);
         } else {
             cx.notice(Notice::HandshakeAbandoned { client_id: self.client_id.clone() });
-            self.depart(cx);
+            self.abandon(cx);
         }
     }
 
@@ -173,8 +173,9 @@ impl Session {
     }
 
     fn finish_handshake(&mut self, cx: &mut Context<'_>) {
-        if let Phase::Handshake(handshake) = std::mem::replace(&mut self.phase, Phase::Over) {
-            self.reach_broker(cx, handshake.presence.route, handshake.keep_alive);
+        if let Phase::Handshake(handshake) = &self.phase {
+            let (route, keep_alive) = (handshake.presence.route.clone(), handshake.keep_alive);
+            self.reach_broker(cx, route, keep_alive);
         }
     }
 }

@@ -180,11 +180,12 @@ impl Upstream {
         }
     }
 
-    /// The client has left in order or is lost: a connection of its own ends.
-    pub(super) fn disconnect(&mut self, out: &mut Outputs, limits: &Limits, owner: SessionKey) {
+    /// The client has left in order or is lost: a connection of its own ends. These publishes over it are answered
+    /// by then, or [`Upstream::closed`] tells that they never will be.
+    pub(super) fn disconnect(&mut self, out: &mut Outputs, limits: &Limits, owner: SessionKey, publishes: Vec<Token>) {
         match &mut self.mode {
             Clients::Aggregating(_) => {}
-            Clients::Transparent(clients) => clients.disconnect(out, limits, owner),
+            Clients::Transparent(clients) => clients.disconnect(out, limits, owner, publishes),
         }
     }
 
@@ -327,7 +328,10 @@ impl Upstream {
         let (id, asked_for, qos) = match &mut self.mode {
             Clients::Aggregating(shared) => shared.subscribe(now, owner, filter, qos),
             // One connection, one client: nobody has to be told apart.
-            Clients::Transparent(_) => (SubscriptionId(1), filter.clone(), qos),
+            Clients::Transparent(clients) => {
+                clients.note_subscribe(owner);
+                (SubscriptionId(1), filter.clone(), qos)
+            }
         };
         let token = self.tokens.issue(Pending::Subscribe { id, filter: filter.clone(), owner: Some(owner) });
         out.command(conn, BrokerCommand::Subscribe { token, filter: asked_for, qos, id });
@@ -455,11 +459,18 @@ impl Upstream {
         None
     }
 
-    /// A connection has ended as [`BrokerCommand::Disconnect`] asked; nothing more comes from it.
-    pub(super) fn closed(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) {
-        if let Some(clients) = self.transparent() {
-            clients.closed(out, limits, conn);
-        }
+    /// A connection has ended as [`BrokerCommand::Disconnect`] asked; nothing more comes from it. Returns the publishes
+    /// that it has left unanswered, and whose they are.
+    pub(super) fn closed(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) -> Vec<(SessionKey, Token)> {
+        let published = self.transparent().map(|clients| clients.closed(out, limits, conn)).unwrap_or_default();
+        let lost = published.into_iter().filter_map(|token| match self.tokens.redeem(token)? {
+            Pending::Publish { owner } => {
+                self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
+                Some((owner?, token))
+            }
+            Pending::Will { .. } | Pending::Subscribe { .. } | Pending::Renewal { .. } | Pending::Kept { .. } => None,
+        });
+        lost.collect()
     }
 
     /// Finds who gets a message from the broker.

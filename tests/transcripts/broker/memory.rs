@@ -242,7 +242,7 @@ impl BrokerMemory {
     /// Answers a command, unless its connection has ended: then the answer never comes.
     pub(super) fn answer(&mut self, conn: ConnId, event: BrokerEvent) {
         let state = self.connections.get(&conn).map(|connection| connection.state);
-        if matches!(state, Some(State::Up | State::Down)) {
+        if matches!(state, Some(State::Up | State::Down | State::Ending)) {
             self.due.push_back((conn, event));
         }
     }
