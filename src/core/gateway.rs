@@ -20,8 +20,8 @@ use super::sessions::{SessionKey, Sessions};
 use super::status::ClientStatus;
 use super::upstream::{Recipient, Upstream};
 use super::{
-    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, PublishOutcome,
-    Refused, Settings, Stats, SubscriptionId,
+    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Origin, Outputs, Peer,
+    PublishOutcome, Refused, Settings, Stats, SubscriptionId,
 };
 use crate::wire::{self, Connect, DecodeError, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
@@ -418,8 +418,8 @@ impl Gateway {
                     self.with_session(now, key, out, |session, cx| session.on_subscribed(cx, token, outcome));
                 }
             }
-            BrokerEvent::Message { delivery, message, subscriptions } => {
-                self.on_broker_message(now, conn, delivery, &message, &subscriptions, out);
+            BrokerEvent::Message { delivery, origin, message, subscriptions } => {
+                self.on_broker_message(now, conn, (delivery, origin), &message, &subscriptions, out);
             }
         }
     }
@@ -428,7 +428,7 @@ impl Gateway {
         &mut self,
         now: Instant,
         conn: ConnId,
-        delivery: Option<Delivery>,
+        (delivery, origin): (Option<Delivery>, Option<Origin>),
         message: &Message,
         subscriptions: &[SubscriptionId],
         out: &mut Outputs,
@@ -436,15 +436,25 @@ impl Gateway {
         self.stats.received += 1;
         let mut recipients = std::mem::take(&mut self.recipients);
         recipients.clear();
-        self.upstream.recipients(now, conn, message, subscriptions, &mut recipients);
+        let arrival = origin.filter(|_| self.journal.is_on()).map(|origin| {
+            let (upstream, mut means) = self.upstream(now, out);
+            upstream.arrive(&mut means, conn, origin, message)
+        });
+        // One that was taken over before a restart is for nobody, and only has to be acknowledged.
+        if arrival != Some(None) {
+            self.upstream.recipients(now, conn, message, subscriptions, &mut recipients);
+        }
         let holders = || recipients.iter().map(|recipient| recipient.session).collect();
-        let mut receipts = delivery.and_then(|delivery| self.upstream.open(conn, delivery, holders()));
+        let mut receipts =
+            delivery.and_then(|delivery| self.upstream.open(conn, delivery, holders(), arrival.flatten()));
         let terms = self.queue_rules.terms(&message.topic, now);
+        let is_copy = conn != ConnId::OWN && origin.is_some_and(|origin| origin.duplicate);
         for recipient in &recipients {
             let receipt = receipts.as_mut().map(|next| next());
             let qos = message.qos.min(recipient.qos);
             let parcel = Parcel::new(Message { qos, ..message.clone() }, receipt, terms);
-            self.with_session(now, recipient.session, out, |session, cx| session.deliver(cx, parcel));
+            let deliver = if is_copy { Session::deliver_copy } else { Session::deliver };
+            self.with_session(now, recipient.session, out, |session, cx| deliver(session, cx, parcel));
         }
         self.recipients = recipients;
         self.bound_deliveries(now, conn, out);

@@ -18,7 +18,7 @@ impl Session {
             self.leave_to_broker(cx);
         }
         let (upstream, mut means) = cx.upstream();
-        match upstream.connect(&mut means, self.key, request) {
+        match upstream.connect(&mut means, self.owner(), request) {
             Ok(Access::Granted) => self.establish(cx, route, keep_alive),
             Ok(Access::Awaited) => {
                 self.phase = Phase::Handshake(Handshake {
@@ -42,7 +42,7 @@ impl Session {
     pub(super) fn reconnect(&mut self, cx: &mut Context<'_>) {
         let request = self.request();
         let (upstream, mut means) = cx.upstream();
-        if upstream.connect(&mut means, self.key, request) == Ok(Access::Awaited) {
+        if upstream.connect(&mut means, self.owner(), request) == Ok(Access::Awaited) {
             self.stranded = Some(cx.now + cx.settings.timers.broker_wait);
         }
     }

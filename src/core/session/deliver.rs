@@ -62,6 +62,13 @@ impl Parcel {
 }
 
 impl Session {
+    /// Takes a message that the broker has sent before on the client's own connection.
+    pub(in crate::core) fn deliver_copy(&mut self, cx: &mut Context<'_>, mut parcel: Parcel) {
+        if !self.outbox.claim(&mut parcel) {
+            self.deliver(cx, parcel);
+        }
+    }
+
     /// Queues a message for the client, and sends it if it is the client's turn.
     pub(in crate::core) fn deliver(&mut self, cx: &mut Context<'_>, mut parcel: Parcel) {
         let Some(topic) = self.prefix.down(&parcel.message.topic) else { return self.settle(cx, &mut parcel) };

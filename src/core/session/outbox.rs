@@ -133,6 +133,19 @@ impl Outbox {
         self.octets
     }
 
+    /// Lets a QoS 2 message that was begun before a restart, and that the broker has sent again since, take over the
+    /// claim of its copy. Returns whether there is one.
+    pub(super) fn claim(&mut self, copy: &mut Parcel) -> bool {
+        let is_it = |parcel: &&mut Parcel| {
+            parcel.place.is_some()
+                && parcel.sent_as.is_some()
+                && parcel.receipt.is_none()
+                && parcel.message == copy.message
+        };
+        let begun = self.parcels_mut().find(is_it).filter(|_| copy.message.qos == Qos::ExactlyOnce);
+        begun.map(|parcel| parcel.receipt = copy.receipt.take()).is_some()
+    }
+
     /// Adds a message. Beyond `messages` or `octets` some go, as their terms say.
     pub(super) fn push(&mut self, parcel: Parcel, messages: usize, octets: usize) -> Overflow {
         let mut overflow = Overflow::default();

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
+use super::arrivals::Arrival;
 use crate::core::sessions::SessionKey;
 use crate::core::{ConnId, Delivery};
 
@@ -38,6 +39,8 @@ struct Open {
     waiting: usize,
     /// All whom it was for.
     holders: Holders,
+    /// What to remember it by once it is taken over.
+    arrival: Option<Arrival>,
 }
 
 /// The sessions that a delivery is for; most often one.
@@ -61,9 +64,10 @@ impl Deliveries {
         conn: ConnId,
         delivery: Delivery,
         holders: Holders,
+        arrival: Option<Arrival>,
     ) -> impl FnMut() -> Receipt + use<> {
         let number = DeliveryNumber(self.first + self.open.len() as u64);
-        self.open.push_back(Open { delivery, waiting: holders.len(), holders });
+        self.open.push_back(Open { delivery, waiting: holders.len(), holders, arrival });
         move || Receipt { conn, number }
     }
 
@@ -76,7 +80,7 @@ impl Deliveries {
     }
 
     /// Returns the next delivery to acknowledge to the broker, in order.
-    pub(super) fn pop_complete(&mut self) -> Option<Delivery> {
+    pub(super) fn pop_complete(&mut self) -> Option<(Delivery, Option<Arrival>)> {
         if self.open.front()?.waiting > 0 {
             return None;
         }
@@ -90,7 +94,7 @@ impl Deliveries {
     }
 
     /// Returns the oldest delivery if more than `limit` are open, complete or not.
-    pub(super) fn pop_excess(&mut self, limit: usize) -> Option<Delivery> {
+    pub(super) fn pop_excess(&mut self, limit: usize) -> Option<(Delivery, Option<Arrival>)> {
         (self.open.len() > limit).then(|| self.pop()).flatten()
     }
 
@@ -100,10 +104,10 @@ impl Deliveries {
         self.open.clear();
     }
 
-    fn pop(&mut self) -> Option<Delivery> {
+    fn pop(&mut self) -> Option<(Delivery, Option<Arrival>)> {
         let open = self.open.pop_front()?;
         self.first += 1;
-        Some(open.delivery)
+        Some((open.delivery, open.arrival))
     }
 }
 
@@ -118,46 +122,46 @@ mod tests {
     #[test]
     fn a_delivery_is_complete_when_every_client_has_settled() {
         let mut deliveries = Deliveries::default();
-        let mut receipt = deliveries.open(ConnId::OWN, Delivery(7), holders(2));
+        let mut receipt = deliveries.open(ConnId::OWN, Delivery(7), holders(2), None);
         let (one, other) = (receipt(), receipt());
         deliveries.settle(one);
         assert_eq!(deliveries.pop_complete(), None);
         deliveries.settle(other);
-        assert_eq!(deliveries.pop_complete(), Some(Delivery(7)));
+        assert_eq!(deliveries.pop_complete(), Some((Delivery(7), None)));
         assert_eq!(deliveries.pop_complete(), None);
     }
 
     #[test]
     fn acknowledgements_keep_the_order_of_the_messages() {
         let mut deliveries = Deliveries::default();
-        let first = deliveries.open(ConnId::OWN, Delivery(1), holders(1))();
-        let second = deliveries.open(ConnId::OWN, Delivery(2), holders(1))();
+        let first = deliveries.open(ConnId::OWN, Delivery(1), holders(1), None)();
+        let second = deliveries.open(ConnId::OWN, Delivery(2), holders(1), None)();
         deliveries.settle(second);
         assert_eq!(deliveries.pop_complete(), None);
         deliveries.settle(first);
-        assert_eq!(deliveries.pop_complete(), Some(Delivery(1)));
-        assert_eq!(deliveries.pop_complete(), Some(Delivery(2)));
+        assert_eq!(deliveries.pop_complete(), Some((Delivery(1), None)));
+        assert_eq!(deliveries.pop_complete(), Some((Delivery(2), None)));
     }
 
     #[test]
     fn beyond_the_bound_the_oldest_goes_and_its_receipt_does_nothing() {
         let mut deliveries = Deliveries::default();
-        let slow = deliveries.open(ConnId::OWN, Delivery(1), holders(1))();
-        let fast = deliveries.open(ConnId::OWN, Delivery(2), holders(1))();
-        assert_eq!(deliveries.pop_excess(1), Some(Delivery(1)));
+        let slow = deliveries.open(ConnId::OWN, Delivery(1), holders(1), None)();
+        let fast = deliveries.open(ConnId::OWN, Delivery(2), holders(1), None)();
+        assert_eq!(deliveries.pop_excess(1), Some((Delivery(1), None)));
         assert_eq!(deliveries.pop_excess(1), None);
         deliveries.settle(slow);
         assert_eq!(deliveries.pop_complete(), None);
         deliveries.settle(fast);
-        assert_eq!(deliveries.pop_complete(), Some(Delivery(2)));
+        assert_eq!(deliveries.pop_complete(), Some((Delivery(2), None)));
     }
 
     #[test]
     fn receipts_from_a_lost_session_do_nothing() {
         let mut deliveries = Deliveries::default();
-        let old = deliveries.open(ConnId::OWN, Delivery(1), holders(1))();
+        let old = deliveries.open(ConnId::OWN, Delivery(1), holders(1), None)();
         deliveries.forget();
-        let _new = deliveries.open(ConnId::OWN, Delivery(1), holders(1))();
+        let _new = deliveries.open(ConnId::OWN, Delivery(1), holders(1), None)();
         deliveries.settle(old);
         assert_eq!(deliveries.pop_complete(), None);
     }

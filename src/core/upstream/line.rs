@@ -1,5 +1,6 @@
 //! One MQTT connection as the core sees it: up or down, what it can carry, what it has delivered.
 
+use super::arrivals::Arrival;
 use super::deliveries::{Deliveries, DeliveryNumber, Holders, Receipt};
 use crate::core::topics::TopicName;
 use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Delivery, Message, Output, Outputs};
@@ -41,6 +42,8 @@ pub(super) struct Line {
     conn: ConnId,
     state: State,
     deliveries: Deliveries,
+    /// What has been acknowledged to the broker and must be known if it comes again.
+    taken: Vec<Arrival>,
 }
 
 #[derive(Debug)]
@@ -51,7 +54,7 @@ enum State {
 
 impl Line {
     pub(super) fn new(conn: ConnId) -> Self {
-        Self { conn, state: State::Down, deliveries: Deliveries::default() }
+        Self { conn, state: State::Down, deliveries: Deliveries::default(), taken: Vec::new() }
     }
 
     pub(super) fn conn(&self) -> ConnId {
@@ -92,8 +95,13 @@ impl Line {
         Ok(())
     }
 
-    pub(super) fn open(&mut self, delivery: Delivery, holders: Holders) -> impl FnMut() -> Receipt + use<> {
-        self.deliveries.open(self.conn, delivery, holders)
+    pub(super) fn open(
+        &mut self,
+        delivery: Delivery,
+        holders: Holders,
+        arrival: Option<Arrival>,
+    ) -> impl FnMut() -> Receipt + use<> {
+        self.deliveries.open(self.conn, delivery, holders, arrival)
     }
 
     pub(super) fn settle(&mut self, out: &mut Outputs, receipt: Receipt) {
@@ -101,8 +109,13 @@ impl Line {
         self.acknowledge(out);
     }
 
+    pub(super) fn take_taken(&mut self) -> Vec<Arrival> {
+        std::mem::take(&mut self.taken)
+    }
+
     pub(super) fn acknowledge(&mut self, out: &mut Outputs) {
-        while let Some(delivery) = self.deliveries.pop_complete() {
+        while let Some((delivery, arrival)) = self.deliveries.pop_complete() {
+            self.taken.extend(arrival);
             out.command(self.conn, BrokerCommand::Ack { delivery });
         }
     }
@@ -116,7 +129,8 @@ impl Line {
     pub(super) fn bound_deliveries(&mut self, out: &mut Outputs, limit: usize) -> u64 {
         self.acknowledge(out);
         let mut early = 0;
-        while let Some(delivery) = self.deliveries.pop_excess(limit) {
+        while let Some((delivery, arrival)) = self.deliveries.pop_excess(limit) {
+            self.taken.extend(arrival);
             out.command(self.conn, BrokerCommand::Ack { delivery });
             early += 1;
         }

@@ -34,6 +34,7 @@ use super::{
 use crate::wire::Qos;
 
 use aggregating::{Aggregating, Copies};
+pub(super) use arrivals::Arrival;
 use arrivals::Arrivals;
 pub(super) use deliveries::{DeliveryNumber, Holders, Receipt};
 pub(super) use filters::Recipient;
@@ -56,6 +57,8 @@ pub(super) struct Upstream {
     held: Held,
     origin: Origin,
     arrivals: Arrivals,
+    /// What has been acknowledged to the broker on clients' own connections, to be noted at the end of the turn.
+    taken: Vec<(SessionNumber, Arrival)>,
     /// Wills of lost clients that wait for the broker to come back.
     wills: VecDeque<Message>,
     wills_in_flight: usize,
@@ -139,6 +142,7 @@ impl Upstream {
             held: Held::default(),
             origin: Origin::Fresh,
             arrivals: Arrivals::default(),
+            taken: Vec::new(),
             wills: VecDeque::new(),
             wills_in_flight: 0,
             retry: None,
@@ -168,7 +172,7 @@ impl Upstream {
     pub(super) fn connect(
         &mut self,
         means: &mut Means<'_>,
-        owner: SessionKey,
+        owner: Owner,
         request: Request,
     ) -> Result<Access, ConnectRefusal> {
         match &mut self.mode {
@@ -375,8 +379,16 @@ impl Upstream {
 
     /// Takes note of what is being asked of the broker, to be known after a restart.
     pub(super) fn note_questions(&mut self, out: &mut Outputs, journal: &mut Journal) {
-        if let (Clients::Aggregating(_), true) = (&self.mode, journal.is_on()) {
-            self.held.watch(out, journal);
+        if !journal.is_on() {
+            return self.taken.clear();
+        }
+        match self.mode {
+            Clients::Aggregating(_) => self.held.watch(out, journal),
+            Clients::Transparent(_) => {
+                for (session, arrival) in std::mem::take(&mut self.taken) {
+                    self.arrivals.note(out, journal, session, arrival);
+                }
+            }
         }
     }
 
@@ -430,13 +442,18 @@ impl Upstream {
         offer: BrokerOffer,
     ) -> Option<SessionKey> {
         if conn != ConnId::OWN {
-            return self.transparent()?.up(means.out, &means.settings.limits, conn, session_present, offer);
+            let (owner, number) =
+                self.transparent()?.up(means.out, &means.settings.limits, conn, session_present, offer)?;
+            if !session_present {
+                self.arrivals.clear(means.out, means.journal, number);
+            }
+            return Some(owner);
         }
         self.own.up(session_present, offer);
         let origin = std::mem::replace(&mut self.origin, Origin::Fresh);
         if !session_present {
             self.held.clear(means.out, means.journal);
-            self.arrivals.clear(means.out, means.journal);
+            self.arrivals.clear(means.out, means.journal, SessionNumber::GATEWAY);
         }
         if let Clients::Aggregating(shared) = &mut self.mode {
             let copies = if offer.subscription_ids { Copies::Named } else { Copies::Unnamed };
@@ -491,18 +508,45 @@ impl Upstream {
         }
     }
 
+    /// A QoS 2 message has come from the broker: returns how to know it again, or `None` if it was taken over before a
+    /// restart and the broker has not heard of that.
+    pub(super) fn arrive(
+        &mut self,
+        means: &mut Means<'_>,
+        conn: ConnId,
+        origin: super::Origin,
+        message: &Message,
+    ) -> Option<Arrival> {
+        let session = match &mut self.mode {
+            Clients::Transparent(clients) => {
+                clients.line_and_owner(conn).map_or(SessionNumber::GATEWAY, |(_, number)| number)
+            }
+            Clients::Aggregating(_) => SessionNumber::GATEWAY,
+        };
+        let arrival = Arrival::new(origin.packet, message);
+        if origin.duplicate && self.arrivals.knows(session, arrival) {
+            return None;
+        }
+        if session == SessionNumber::GATEWAY {
+            // All whom it is for have it in the store in the same turn.
+            self.arrivals.note(means.out, means.journal, session, arrival);
+        }
+        Some(arrival)
+    }
+
     /// Notes a delivery that `holders` have to settle, and returns their receipts one by one.
     pub(super) fn open(
         &mut self,
         conn: ConnId,
         delivery: Delivery,
         holders: Holders,
+        arrival: Option<Arrival>,
     ) -> Option<impl FnMut() -> Receipt + use<>> {
         let line = match &mut self.mode {
             Clients::Transparent(clients) if conn != ConnId::OWN => clients.line_mut(conn)?,
             Clients::Transparent(_) | Clients::Aggregating(_) => &mut self.own,
         };
-        Some(line.open(delivery, holders))
+        Some(line.open(delivery, holders, arrival))
     }
 
     /// Takes one session's part in a delivery as done; the broker is told when all are.
@@ -510,8 +554,11 @@ impl Upstream {
         let conn = receipt.conn();
         if conn == ConnId::OWN {
             self.own.settle(out, receipt);
-        } else if let Some(line) = self.transparent().and_then(|clients| clients.line_mut(conn)) {
+        } else if let Clients::Transparent(clients) = &mut self.mode
+            && let Some((line, number)) = clients.line_and_owner(conn)
+        {
             line.settle(out, receipt);
+            self.taken.extend(line.take_taken().into_iter().map(|arrival| (number, arrival)));
         }
     }
 

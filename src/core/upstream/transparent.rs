@@ -7,10 +7,10 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
 use super::line::Line;
-use super::{Access, Request, WillFate};
+use super::{Access, Owner, Request, WillFate};
 use crate::core::sessions::SessionKey;
 use crate::core::topics::TopicFilter;
-use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Limits, Message, Outputs, Token};
+use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Limits, Message, Outputs, SessionNumber, Token};
 
 /// The clients' connections.
 ///
@@ -33,6 +33,7 @@ pub(super) struct Transparent {
 #[derive(Debug)]
 struct Leg {
     session: SessionKey,
+    number: SessionNumber,
     request: Request,
     line: Line,
     progress: Progress,
@@ -77,7 +78,7 @@ impl Transparent {
         &mut self,
         out: &mut Outputs,
         limits: &Limits,
-        owner: SessionKey,
+        Owner { key: owner, number }: Owner,
         request: Request,
     ) -> Access {
         if let Some(line) = self.line(owner) {
@@ -85,7 +86,7 @@ impl Transparent {
         }
         let conn = self.fresh_conn();
         let (line, progress) = (Line::new(conn), Progress::Waiting);
-        let leg = Leg { session: owner, request, line, progress, history: History::Blank };
+        let leg = Leg { session: owner, number, request, line, progress, history: History::Blank };
         self.legs.insert(conn, leg);
         self.by_session.insert(owner, conn);
         self.waiting.push_back(conn);
@@ -119,15 +120,15 @@ impl Transparent {
         conn: ConnId,
         session_present: bool,
         offer: BrokerOffer,
-    ) -> Option<SessionKey> {
+    ) -> Option<(SessionKey, SessionNumber)> {
         let leg = self.legs.get_mut(&conn)?;
         leg.line.up(session_present, offer);
-        let session = leg.session;
+        let owner = (leg.session, leg.number);
         if std::mem::replace(&mut leg.progress, Progress::Established) == Progress::Connecting {
             self.connecting -= 1;
             self.begin_waiting(out, limits);
         }
-        Some(session)
+        Some(owner)
     }
 
     pub(super) fn down(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) -> Option<SessionKey> {
@@ -156,6 +157,10 @@ impl Transparent {
 
     pub(super) fn line_mut(&mut self, conn: ConnId) -> Option<&mut Line> {
         self.legs.get_mut(&conn).map(|leg| &mut leg.line)
+    }
+
+    pub(super) fn line_and_owner(&mut self, conn: ConnId) -> Option<(&mut Line, SessionNumber)> {
+        self.legs.get_mut(&conn).map(|leg| (&mut leg.line, leg.number))
     }
 
     pub(super) fn session(&self, conn: ConnId) -> Option<SessionKey> {
