@@ -5,6 +5,7 @@ mod limits;
 mod links;
 mod mistakes;
 mod multicast;
+mod outage;
 mod overrides;
 mod problem;
 mod raw;
@@ -20,13 +21,14 @@ use crate::broker::{BrokerSettings, ClientSettings};
 pub use crate::core::Mode;
 use crate::core::topics::TopicName;
 use crate::core::{
-    Durability, Limits, LinkId, LinkSettings, OutageSettings, PrefixTemplate, QueueRule, Settings, Timers,
+    Limits, LinkId, LinkSettings, OutageSettings, PrefixTemplate, QueueRule, Settings, Timers,
 };
 use crate::links::{LinkConfig, SerialSettings, UdpSettings};
 use crate::ops::logging::LogFormat;
 use crate::wire::{GwId, TopicId};
 
 pub use limits::{ChangedLimit, Queues, changed as changed_limits};
+pub use outage::Keeping;
 pub use overrides::Overrides;
 pub use problem::ConfigError;
 
@@ -53,6 +55,9 @@ pub struct Config {
     pub serial: Vec<Serial>,
     pub predefined: BTreeMap<TopicId, TopicName>,
     pub topic_prefix: PrefixTemplate,
+    pub keeping: Keeping,
+    /// Messages while the broker is away.
+    pub outage: OutageSettings,
     pub queue: Vec<QueueRule>,
     pub timers: Timers,
     pub limits: Limits,
@@ -125,8 +130,8 @@ impl Config {
             gw_id: self.gw_id,
             mode: self.mode,
             topic_prefix: self.topic_prefix.clone(),
-            durability: Durability::Nothing,
-            outage: OutageSettings::default(),
+            durability: self.keeping.durability,
+            outage: self.outage.clone(),
             queue: self.queue.clone(),
             timers: self.timers,
             limits: self.limits,
