@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use mqttsn_gateway::core::{MessageRecord, QueuedRecord, Record, RecordKey, SessionNumber, StoreOp, StoreToken};
+use mqttsn_gateway::core::{
+    MessageRecord, QueuePolicy, QueuedRecord, Record, RecordKey, SessionNumber, StoreOp, StoreToken,
+};
 use mqttsn_gateway::store::{Settings, Store, StoreEvent};
 use mqttsn_gateway::wire::Qos;
 use tempfile::TempDir;
@@ -100,7 +102,7 @@ fn keep(place: u64) -> StoreOp {
         session: SessionNumber(place % 100),
         place,
         message,
-        policy: 0,
+        policy: QueuePolicy::DropOldest,
         expires: None,
         sent_as: None,
         released: false,

@@ -17,13 +17,13 @@ pub(super) struct Connections {
 impl Connections {
     /// Starts the gateway's own connection. What happens on all of them goes to `events`.
     pub(super) fn start(broker: Broker, events: Events) -> Self {
-        let own = Some(broker.connect(events.clone()));
+        let own = Some(broker.connect(None, events.clone()));
         Self { broker, events, own, clients: HashMap::default() }
     }
 
     /// Starts a client's connection, or returns the event that answers one that may not be.
     pub(super) fn open(&mut self, conn: ConnId, spec: ConnectSpec) -> Result<(), BrokerEvent> {
-        let connection = self.broker.connect_client(conn, spec, self.events.clone())?;
+        let connection = self.broker.connect_client(conn, spec, None, self.events.clone())?;
         self.clients.insert(conn, connection);
         Ok(())
     }

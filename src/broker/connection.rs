@@ -46,7 +46,8 @@ impl Connection {
         let room = setup.settings.queue + UNSUBSCRIBES_BEYOND + PACKET_IDS + 1;
         let (commands, receiver) = mpsc::channel(room.min(Semaphore::MAX_PERMITS));
         let retained = setup.settings.retained;
-        let driver = Driver::new(setup, receiver, Outbound::new(Arc::clone(&load), retained));
+        let outbound = Outbound::new(Arc::clone(&load), retained, setup.ledger.clone());
+        let driver = Driver::new(setup, receiver, outbound);
         Self { commands, load, task: tokio::spawn(driver.run()) }
     }
 

@@ -12,6 +12,9 @@ use super::url::{BrokerUrl, Scheme};
 /// Stands for a client's own id in [`ClientSettings`].
 const CLIENT_ID: &str = "{client_id}";
 
+/// How long the broker keeps a session, unless told otherwise.
+const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// How to reach the broker and as whom.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
@@ -35,6 +38,9 @@ pub struct BrokerSettings {
     pub queue: usize,
     /// Publishes at QoS 1 and 2 that may wait for the broker's answer at the same time; the broker may allow fewer.
     pub in_flight: u16,
+    /// How long the broker keeps the session of a gateway that is away, where the gateway keeps its side of it. Only
+    /// MQTT 5 can say it.
+    pub session_expiry: Duration,
     pub retained: RetainedMessages,
 }
 
@@ -117,6 +123,7 @@ impl BrokerSettings {
             keep_alive: Duration::from_secs(60),
             queue: 10_000,
             in_flight: 256,
+            session_expiry: SESSION_EXPIRY,
             retained: RetainedMessages::default(),
         }
     }
@@ -218,7 +225,7 @@ impl Default for ClientSettings {
         Self {
             client_id: CLIENT_ID.to_owned(),
             username: None,
-            session_expiry: Duration::from_secs(7 * 24 * 3600),
+            session_expiry: SESSION_EXPIRY,
             queue: 64,
             in_flight: 16,
         }

@@ -29,6 +29,21 @@ pub enum TlsError {
     Provider(rustls::Error),
 }
 
+/// A TLS handshake that failed, inside the I/O error that the MQTT library reports.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(super) struct HandshakeError(io::Error);
+
+impl HandshakeError {
+    pub(super) fn new(problem: io::Error) -> Self {
+        Self(problem)
+    }
+
+    pub(super) fn into_inner(self) -> io::Error {
+        self.0
+    }
+}
+
 /// Builds what `settings` ask for, or returns `None` where the connection is not encrypted.
 pub(super) fn client_config(settings: &BrokerSettings) -> Result<Option<Arc<ClientConfig>>, TlsError> {
     match settings.url.scheme {

@@ -34,6 +34,7 @@ mod kind {
     pub(super) const QUEUED: u8 = 0x30;
     pub(super) const EXCHANGE: u8 = 0x40;
     pub(super) const ARRIVAL: u8 = 0x50;
+    pub(super) const CHECKPOINT: u8 = 0x60;
     /// Greater than any kind.
     pub(super) const END: u8 = 0xff;
 }
@@ -49,6 +50,7 @@ impl Key {
             RecordKey::Queued(session, place) => Self::of_session(*session, kind::QUEUED, &place.to_be_bytes()),
             RecordKey::Exchange(session, id) => Self::of_session(*session, kind::EXCHANGE, &id.to_be_bytes()),
             RecordKey::Arrival(session, packet) => Self::of_session(*session, kind::ARRIVAL, &packet.to_be_bytes()),
+            RecordKey::Checkpoint(session) => Self::of_session(*session, kind::CHECKPOINT, &[]),
             RecordKey::Upstream(place) => Self::in_area(area::UPSTREAM, &place.to_be_bytes()),
             RecordKey::Filter(filter) => Self::in_area(area::FILTERS, filter.as_bytes()),
             RecordKey::Completed(token) => Self::in_area(area::COMPLETED, &token.0.to_be_bytes()),

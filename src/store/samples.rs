@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::core::{
     ArrivalRecord, ExchangeProgress, ExchangeRecord, FilterRecord, Instant, MessageRecord, NamingRecord,
-    PresenceRecord, QueuedRecord, Record, RouteRecord, SessionNumber, SessionRecord, SubscriptionRecord, Token,
-    TopicRecord, UpstreamRecord, WillRecord,
+    PresenceRecord, QueuePolicy, QueuedRecord, Record, RouteRecord, SessionNumber, SessionRecord, SubscriptionRecord,
+    Token, TopicRecord, UpstreamRecord, WillRecord,
 };
 use crate::wire::Qos;
 
@@ -56,7 +56,7 @@ pub(super) fn queued(session: u64, place: u64, payload: &'static [u8]) -> Record
         session: SessionNumber(session),
         place,
         message: message(payload),
-        policy: 0,
+        policy: QueuePolicy::DropOldest,
         expires: None,
         sent_as: None,
         released: false,

@@ -240,7 +240,7 @@ async fn closed_comes_last_and_always() {
     broker.resume();
     let (sender, mut events) = mpsc::channel(1);
     let gateway = Broker::new(settings(&broker.url(), Protocol::V5), ClientSettings::default()).unwrap();
-    let mut client = gateway.connect_client(ConnId(1), clean("client"), sender.clone()).unwrap();
+    let mut client = gateway.connect_client(ConnId(1), clean("client"), None, sender.clone()).unwrap();
     assert!(matches!(events.recv().await.unwrap().1[..], [BrokerEvent::Up { .. }]));
     sender.send((ConnId(2), Vec::new())).await.unwrap();
     assert_eq!(client.submit(BrokerCommand::Disconnect), Submitted::Queued);
@@ -267,7 +267,7 @@ impl Crowd {
         let broker = Broker::new(settings(url, Protocol::Auto), ClientSettings::default()).unwrap();
         let connect = |number| {
             let (conn, spec) = (ConnId(number), persistent(&format!("client-{number}")));
-            (conn, broker.connect_client(conn, spec, sender.clone()).unwrap())
+            (conn, broker.connect_client(conn, spec, None, sender.clone()).unwrap())
         };
         Self { clients: (1..=Self::SIZE).map(connect).collect(), events }
     }

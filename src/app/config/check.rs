@@ -22,6 +22,7 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
     let (limits, queues) = raw.limits.check()?;
     let name = gateway_name(name)?;
     let embedded_broker = raw.broker.embedded.as_deref().map(embedded_address).transpose()?;
+    let timers = timers(&raw.timers)?;
     let devices = devices(&raw.broker, &name)?;
     let topic_prefix = topics::prefix(&raw.broker.topic_prefix)?;
     let udp = links::listeners(raw.udp.unwrap_or_else(|| vec![RawUdp::default()]))?;
@@ -34,7 +35,7 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
         file: None,
         gw_id: gateway_id(id)?,
         mode: mode_named(&mode)?,
-        broker: broker(raw.broker, &name, queues)?,
+        broker: broker(raw.broker, &name, queues, timers.session_expiry)?,
         devices,
         embedded_broker,
         name,
@@ -45,7 +46,7 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
         outage: outage::outage(raw.outage)?,
         queue: topics::queue_rules(raw.queue)?,
         predefined: topics::predefined(raw.predefined)?,
-        timers: timers(&raw.timers)?,
+        timers,
         limits,
         queues,
         log: log(raw.log)?,
@@ -78,7 +79,7 @@ fn mode_named(mode: &str) -> Result<Mode, Problem> {
     }
 }
 
-fn broker(raw: RawBroker, name: &str, queues: Queues) -> Result<BrokerSettings, Problem> {
+fn broker(raw: RawBroker, name: &str, queues: Queues, session_expiry: Duration) -> Result<BrokerSettings, Problem> {
     let url = raw.url.parse::<BrokerUrl>().map_err(|error| {
         Problem::at(["broker", "url"], error.to_string()).hint("example: url = \"mqtt://localhost:1883\"")
     })?;
@@ -112,6 +113,7 @@ fn broker(raw: RawBroker, name: &str, queues: Queues) -> Result<BrokerSettings, 
         keep_alive: broker_keep_alive(raw.keep_alive.0)?,
         queue: queues.broker_queue,
         in_flight: queues.broker_in_flight,
+        session_expiry,
         retained: RetainedMessages::default(),
     })
 }

@@ -20,9 +20,7 @@ use bytestring::ByteString;
 use crate::broker::{BrokerSettings, ClientSettings};
 pub use crate::core::Mode;
 use crate::core::topics::TopicName;
-use crate::core::{
-    Limits, LinkId, LinkSettings, OutageSettings, PrefixTemplate, QueueRule, Settings, Timers,
-};
+use crate::core::{Limits, LinkId, LinkSettings, OutageSettings, PrefixTemplate, QueueRule, Settings, Timers};
 use crate::links::{LinkConfig, SerialSettings, UdpSettings};
 use crate::ops::logging::LogFormat;
 use crate::wire::{GwId, TopicId};

@@ -7,7 +7,7 @@ use super::problem::{Problem, Step};
 use super::raw::{RawOutage, RawOutageTopic, RawStore};
 use super::topics::filter_in;
 use crate::core::{Durability, OutagePolicy, OutageRule, OutageSettings};
-use crate::store::StoreSettings;
+use crate::store::Settings as StoreSettings;
 
 /// Where and how the gateway keeps what outlives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,7 @@ pub(super) fn failure_name(durability: Durability) -> &'static str {
 pub(super) fn keeping(data_dir: &str, raw: &RawStore) -> Result<Keeping, Problem> {
     let RawStore { on_failure, commit_every } = raw;
     let named = ON_FAILURE.into_iter().find(|durability| failure_name(*durability) == on_failure);
-    let durability =
-        named.ok_or_else(|| one_of(["store", "on_failure"], on_failure, &ON_FAILURE.map(failure_name)))?;
+    let durability = named.ok_or_else(|| one_of(["store", "on_failure"], on_failure, &ON_FAILURE.map(failure_name)))?;
     let settings = StoreSettings { commit_every: commit_every.0, ..StoreSettings::default() };
     Ok(match data_dir {
         "" => Keeping { dir: None, durability: Durability::Nothing, settings },

@@ -15,7 +15,7 @@ use super::limits::RawLimits;
 use super::outage;
 use crate::core::{Durability, LinkSettings, OutageSettings, Timers};
 use crate::links::UdpSettings;
-use crate::store::StoreSettings;
+use crate::store::Settings as StoreSettings;
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -98,7 +98,6 @@ pub(super) fn filter_in(
 
 fn queue_rule(index: usize, RawQueue { filter, policy, max_age }: &RawQueue) -> Result<QueueRule, Problem> {
     let at = |key: &str, text: String| Problem::in_entry("queue", index, key, text);
-    let at = |key: &str, text: String| Problem::in_entry("queue", index, key, text);
     let filter = filter_in("queue", filter, |text| at("filter", text))?;
     let max_age = max_age.and_then(|age| age.0);
     if max_age.is_some_and(|age| age.is_zero()) {
