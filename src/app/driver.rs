@@ -228,6 +228,8 @@ impl Driver {
                     Submitted::Queued => {}
                     Submitted::Answered(event) => answers.push_back((conn, event)),
                     Submitted::Dropped => losses.command(now),
+                    // It happens at the end only, when the core still has something to say.
+                    Submitted::TooLate => {}
                 },
                 Output::Connect { conn, spec } => {
                     if let Err(event) = connections.open(conn, spec) {
