@@ -28,12 +28,12 @@ impl Connections {
         Ok(())
     }
 
-    /// Hands a command to its connection. One that is gone answers as if its queue were full.
+    /// Hands a command to its connection. One that is gone takes nothing any more.
     pub(super) fn submit(&self, conn: ConnId, command: BrokerCommand) -> Submitted {
         let connection = if conn == ConnId::OWN { self.own.as_ref() } else { self.clients.get(&conn) };
         match connection {
             Some(connection) => connection.submit(command),
-            None => Submitted::refused(command),
+            None => Submitted::late(command),
         }
     }
 

@@ -137,9 +137,14 @@ impl Driver {
     }
 
     /// Ends the broker connections in order; what devices still send is no longer read.
-    async fn take_leave(mut self, mut sources: Sources) -> Ended {
+    async fn take_leave(mut self, sources: Sources) -> Ended {
+        let ended = self.say_goodbye(sources).await;
+        self.words.close(self.now());
+        ended
+    }
+
+    async fn say_goodbye(&mut self, mut sources: Sources) -> Ended {
         self.handle(self.now(), Input::Shutdown, &[]);
-        self.words.sum_up(self.now());
         let end = Clock::now() + FAREWELL;
         while !self.connections.is_empty() {
             tokio::select! {
@@ -228,6 +233,8 @@ impl Driver {
                     Submitted::Queued => {}
                     Submitted::Answered(event) => answers.push_back((conn, event)),
                     Submitted::Dropped => losses.command(now),
+                    // It happens at the end only, when the core still has something to say.
+                    Submitted::TooLate => {}
                 },
                 Output::Connect { conn, spec } => {
                     if let Err(event) = connections.open(conn, spec) {

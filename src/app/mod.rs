@@ -3,6 +3,7 @@
 mod banner;
 pub mod check;
 pub mod cli;
+mod common_causes;
 pub mod config;
 mod connections;
 pub mod decode;

@@ -36,8 +36,10 @@ pub enum Submitted {
     Queued,
     /// It cannot be carried out, and this is the answer: give it to the core like any other event.
     Answered(BrokerEvent),
-    /// It cannot be carried out, and nobody waits for an answer: count it.
+    /// The queue is full, and nobody waits for an answer: count it.
     Dropped,
+    /// The connection has ended, and nobody waits for an answer.
+    TooLate,
 }
 
 impl Connection {
@@ -63,10 +65,8 @@ impl Connection {
         }
         match self.commands.try_send(command) {
             Ok(()) => Submitted::Queued,
-            // `Closed`: the connection has ended.
-            Err(mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command)) => {
-                Submitted::refused(command)
-            }
+            Err(mpsc::error::TrySendError::Full(command)) => Submitted::refused(command),
+            Err(mpsc::error::TrySendError::Closed(command)) => Submitted::late(command),
         }
     }
 
@@ -87,20 +87,30 @@ impl Drop for Connection {
 }
 
 impl Submitted {
-    /// Answers a command that finds the queue full or the connection gone.
-    pub fn refused(command: BrokerCommand) -> Self {
-        match command {
-            BrokerCommand::Publish { token: Some(token), .. } => {
-                Self::Answered(BrokerEvent::Published { token, outcome: PublishOutcome::Busy })
-            }
-            BrokerCommand::Subscribe { token, .. } => {
-                Self::Answered(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost })
-            }
-            // It has its place in every queue, so the connection is gone.
-            BrokerCommand::Disconnect => Self::Answered(BrokerEvent::Closed),
-            BrokerCommand::Publish { token: None, .. }
-            | BrokerCommand::Unsubscribe { .. }
-            | BrokerCommand::Ack { .. } => Self::Dropped,
+    /// Answers a command to a connection that has ended.
+    pub fn late(command: BrokerCommand) -> Self {
+        answer(command).map_or(Self::TooLate, Self::Answered)
+    }
+
+    /// Answers a command that finds the queue full.
+    fn refused(command: BrokerCommand) -> Self {
+        answer(command).map_or(Self::Dropped, Self::Answered)
+    }
+}
+
+/// Returns what the core is told about a command that is not carried out, if it waits for anything.
+fn answer(command: BrokerCommand) -> Option<BrokerEvent> {
+    match command {
+        BrokerCommand::Publish { token: Some(token), .. } => {
+            Some(BrokerEvent::Published { token, outcome: PublishOutcome::Busy })
+        }
+        BrokerCommand::Subscribe { token, .. } => {
+            Some(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost })
+        }
+        // It has its place in every queue, so the connection is gone.
+        BrokerCommand::Disconnect => Some(BrokerEvent::Closed),
+        BrokerCommand::Publish { token: None, .. } | BrokerCommand::Unsubscribe { .. } | BrokerCommand::Ack { .. } => {
+            None
         }
     }
 }

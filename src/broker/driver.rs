@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::access::Events;
 use super::backoff::Backoff;
 use super::client::{Answer, Attempt, Client, Incoming, Opening, Purpose, Signal, Version, Window, Wire};
-use super::failure::{Failure, Moment, Standing};
+use super::failure::{Failure, Moment, Standing, cut_short_hint};
 use super::inbound::{Arrival, Inbound};
 use super::ledger::{Commits, KeepError, Ledger};
 use super::outbound::{Outbound, Publish};
@@ -30,6 +30,9 @@ use crate::wire::Qos;
 
 /// A connection that held this long was a good one: the next attempt after it comes soon.
 const STABLE: Duration = Duration::from_secs(30);
+
+/// Connections that the broker ended soon after they were made, after which it looks like more than bad luck.
+const CUT_SHORT_OFTEN: u32 = 3;
 
 /// That the gateway's own connection stays down is reported again after this time.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -67,6 +70,8 @@ pub(super) struct Driver {
     link: Link,
     standing: Standing,
     backoff: Backoff,
+    /// Connections in a row that the broker ended without a word soon after they were made.
+    cut_short: u32,
     /// When to try again; until then the event loop rests. `None` while an attempt is under way or the link is up.
     retry_at: Option<Instant>,
     /// The gateway's own connection: the last [`BrokerEvent::Down`], while it holds.
@@ -128,6 +133,7 @@ impl Driver {
             link: Link::Down,
             standing: Standing::Unknown,
             backoff: Backoff::new(),
+            cut_short: 0,
             retry_at: Some(Instant::now()),
             reported: None,
         }
@@ -316,8 +322,10 @@ impl Driver {
                 let early = now.duration_since(since) < STABLE;
                 if !early {
                     self.backoff.reset();
+                    self.cut_short = 0;
                 }
                 let suspicious = early && failure.may_be_the_packet();
+                self.cut_short += u32::from(suspicious);
                 (Moment::Up, if suspicious { self.broke_early() } else { Attempt::Resume })
             }
             Link::Down => {
@@ -333,7 +341,10 @@ impl Driver {
             return Err(Ending::Over);
         }
         let Setup { conn, settings, proven, .. } = &self.setup;
-        let reason = failure.explain(moment, version, settings);
+        let mut reason = failure.explain(moment, version, settings);
+        if self.cut_short >= CUT_SHORT_OFTEN && moment == Moment::Up {
+            reason.push_str(&cut_short_hint(settings));
+        }
         let next = next_version(settings.protocol, version, proven.get(), moment, failure);
         if next == Version::V311 && version == Version::V5 {
             debug!(conn = conn.0, "{reason}; trying {next}");

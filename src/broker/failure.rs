@@ -202,6 +202,16 @@ fn is_about_the_connection(reason: BrokerReason) -> bool {
     will_pass(reason) || matches!(reason.0, 0x8E | 0x98 | 0x9C | 0x9D)
 }
 
+/// What to look at when the broker ends one connection after the other: an old one does not say that another has taken
+/// over.
+pub(super) fn cut_short_hint(settings: &BrokerSettings) -> String {
+    format!(
+        ", and so it was several times in a row; perhaps another gateway uses client id `{}` too (give each gateway its \
+         own name or client_id)",
+        settings.client_id
+    )
+}
+
 /// What to look at when the other side hangs up on a CONNECT.
 fn scheme_hint(settings: &BrokerSettings) -> &'static str {
     match settings.url.scheme {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mqttsn_gateway::broker::{Broker, ClientSettings, Connection, Protocol, Submitted};
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerReason, ConnId, ConnectSpec, Message, PublishOutcome, Token,
+    BrokerCommand, BrokerEvent, BrokerReason, ConnId, ConnectSpec, Delivery, Message, PublishOutcome, Token,
 };
 use mqttsn_gateway::wire::Qos;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -251,6 +251,7 @@ async fn closed_comes_last_and_always() {
     assert_eq!(events.recv().await.unwrap(), (ConnId(1), vec![BrokerEvent::Closed]));
     client.ended().await;
     assert_eq!(client.submit(BrokerCommand::Disconnect), Submitted::Answered(BrokerEvent::Closed));
+    assert_eq!(client.submit(BrokerCommand::Ack { delivery: Delivery(1) }), Submitted::TooLate);
 }
 
 /// What 200 clients have heard so far.
