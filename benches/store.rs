@@ -12,7 +12,7 @@ use divan::counter::ItemsCount;
 use mqttsn_gateway::core::{
     MessageRecord, QueuePolicy, QueuedRecord, Record, RecordKey, SessionNumber, StoreOp, StoreToken,
 };
-use mqttsn_gateway::store::{Settings, Store, StoreEvent};
+use mqttsn_gateway::store::{Store, StoreEvent, StoreSettings};
 use mqttsn_gateway::wire::Qos;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -87,8 +87,8 @@ impl Bench {
     }
 }
 
-fn settings() -> Settings {
-    Settings { commit_every: Duration::ZERO, ..Settings::default() }
+fn settings() -> StoreSettings {
+    StoreSettings { commit_every: Duration::ZERO, ..StoreSettings::default() }
 }
 
 fn keep(place: u64) -> StoreOp {

@@ -8,6 +8,7 @@ pub mod config;
 mod connections;
 pub mod decode;
 mod driver;
+mod keeping;
 mod link_log;
 pub mod runtime;
 mod signals;

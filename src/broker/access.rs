@@ -64,7 +64,7 @@ impl Broker {
         keeper: Option<Arc<dyn SessionKeeper>>,
         events: Events,
     ) -> Result<Connection, BrokerEvent> {
-        let ConnectSpec { client_id, clean_session, will } = spec;
+        let ConnectSpec { session: _, client_id, clean_session, will } = spec;
         let settings = self.clients.of_client(&client_id, &self.settings);
         if settings.client_id == self.settings.client_id {
             let reason = format!("the gateway itself is `{}` at the broker", settings.client_id);
@@ -98,13 +98,19 @@ const CLIENT_ID_NOT_VALID: BrokerReason = BrokerReason(0x85);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::SessionNumber;
 
     #[tokio::test]
     async fn a_client_may_not_have_the_gateways_own_id() {
         let settings = BrokerSettings::new("mqtt://127.0.0.1:1".parse().unwrap(), "gateway");
         let broker = Broker::new(settings, ClientSettings::default()).unwrap();
         let (events, _receiver) = mpsc::channel(1);
-        let named = |name: &str| ConnectSpec { client_id: name.into(), clean_session: true, will: None };
+        let named = |name: &str| ConnectSpec {
+            session: SessionNumber(1),
+            client_id: name.into(),
+            clean_session: true,
+            will: None,
+        };
         let refused = broker.connect_client(ConnId(1), named("gateway"), None, events.clone()).unwrap_err();
         assert!(matches!(refused, BrokerEvent::Down { refusal: Some(CLIENT_ID_NOT_VALID), .. }), "{refused:?}");
         broker.connect_client(ConnId(1), named("sensor"), None, events).unwrap();

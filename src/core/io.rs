@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use super::topics::{TopicFilter, TopicName};
-use super::{Notice, StoreOp, StoreToken};
+use super::{Notice, SessionNumber, StoreOp, StoreToken};
 use crate::wire::Qos;
 
 /// One link: a UDP socket or a serial port.
@@ -133,6 +133,8 @@ pub enum BrokerCommand {
 /// What a client's own MQTT connection says to the broker in its CONNECT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectSpec {
+    /// Whose connection it is, in the store.
+    pub session: SessionNumber,
     pub client_id: ByteString,
     /// With `false` the broker keeps the session, as long as the gateway would.
     pub clean_session: bool,

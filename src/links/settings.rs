@@ -39,6 +39,16 @@ impl Default for Multicast {
     }
 }
 
+impl LinkConfig {
+    /// Returns what the configuration calls the link, the same at every start.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Udp(udp) => format!("udp {}", udp.listen),
+            Self::Serial(serial) => format!("serial {}", serial.port),
+        }
+    }
+}
+
 impl UdpSettings {
     /// Listens on an address, with the defaults.
     pub fn new(listen: SocketAddr) -> Self {

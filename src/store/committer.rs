@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Settings;
+use super::StoreSettings;
 use super::desk::{Desk, Next};
 use super::engine::{Engine, Opener, Outcome};
 use super::key::Key;
@@ -22,8 +22,8 @@ pub(super) struct Pace {
     pub(super) remind: Duration,
 }
 
-impl From<Settings> for Pace {
-    fn from(settings: Settings) -> Self {
+impl From<StoreSettings> for Pace {
+    fn from(settings: StoreSettings) -> Self {
         Self {
             commit_every: settings.commit_every,
             retry: Duration::from_secs(1),

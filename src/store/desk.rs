@@ -13,7 +13,7 @@ use super::batch::{Batch, Change};
 use super::engine::Outcome;
 use super::key::Key;
 use super::label::Label;
-use super::stats::Stats;
+use super::stats::StoreStats;
 use super::trouble::Trouble;
 use crate::core::{StoreOp, StoreToken};
 
@@ -73,7 +73,7 @@ struct State {
     promised: Promises,
     health: Health,
     phase: Phase,
-    stats: Stats,
+    stats: StoreStats,
 }
 
 /// Who waits for what is in the backlog.
@@ -126,7 +126,7 @@ impl Desk {
             promised: Promises::default(),
             health: Health::Well,
             phase: Phase::Open,
-            stats: Stats::default(),
+            stats: StoreStats::default(),
         };
         Self { state: Mutex::new(state), changed: Condvar::new(), max_backlog, dir: dir.to_owned(), events }
     }
@@ -147,9 +147,9 @@ impl Desk {
         self.changed.notify_one();
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> StoreStats {
         let state = self.lock();
-        Stats { backlog: state.backlog.bytes(), ..state.stats }
+        StoreStats { backlog: state.backlog.bytes(), ..state.stats }
     }
 
     /// Lets the committer write what waits and end.

@@ -14,13 +14,14 @@ use super::engine::{Engine, Outcome, Shelf};
 use super::key::SessionKeys;
 use super::label::Label;
 use super::trouble::Trouble;
+use super::watched::{SyncWatch, Watched};
 
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
-/// Pages kept in memory, half of them at most for what is being written; the default would be 1 GiB. What is written is
-/// in the system's page cache anyway, nothing is read after the start, and small devices have little memory. Below this,
-/// commits of a thousand messages become slower.
+/// Octets of pages kept in memory, at most half of them for what is being written; redb's default is 1 GiB. The system's
+/// page cache has what was written anyway, nothing is read after the start, and small devices have little memory. What
+/// finds no room while a commit grows goes to the file at once, which costs time and no more.
 const CACHE: usize = 1 << 20;
 
 /// A redb file that is open for writing. While it is open no other process can open it.
@@ -44,18 +45,19 @@ pub(super) enum Expect {
 }
 
 impl RedbEngine {
-    pub(super) fn open(path: &Path, expect: Expect) -> Result<Self, Trouble> {
+    pub(super) fn open(path: &Path, expect: Expect, watch: &SyncWatch) -> Result<Self, Trouble> {
         let file = options(expect).open(path)?;
-        Self::on(FileBackend::new(file).map_err(trouble)?)
+        Self::on(FileBackend::new(file).map_err(trouble)?, watch)
     }
 
-    /// Opens a database on something that acts like a file.
-    pub(super) fn on(backend: impl StorageBackend) -> Result<Self, Trouble> {
+    /// Opens a database on something that acts like a file. `watch` is that of its former openings.
+    pub(super) fn on(file: impl StorageBackend, watch: &SyncWatch) -> Result<Self, Trouble> {
+        let file = Watched::new(file, watch)?;
         let mut builder = builder();
         // Reads the whole file. Without it redb trusts a file that was closed in order, and may panic on one that was
         // damaged since. Everything is read at the start anyway.
         builder.set_check_integrity_on_open(true);
-        let engine = Self { database: builder.create_with_backend(backend).map_err(trouble)? };
+        let engine = Self { database: builder.create_with_backend(file).map_err(trouble)? };
         check_tables(&engine.database)?;
         Ok(engine)
     }

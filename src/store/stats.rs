@@ -2,7 +2,7 @@
 
 /// Counted since the start of the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
+pub struct StoreStats {
     /// Commits that wrote something.
     pub commits: u64,
     /// Changes that were asked for.

@@ -108,7 +108,7 @@ fn a_record_that_comes_and_goes_between_two_commits_never_touches_the_disk() {
     assert_eq!(store.next(), StoreEvent::Stored(StoreToken(2)));
     store.submit(Vec::new(), StoreToken(3));
     assert_eq!(store.next(), StoreEvent::Stored(StoreToken(3)));
-    assert_eq!(store.stats(), Stats { ops: 5, ..Stats::default() });
+    assert_eq!(store.stats(), StoreStats { ops: 5, ..StoreStats::default() });
     store.close().unwrap();
     assert_eq!(disk.written(), [1], "nothing but the format");
 }
@@ -283,7 +283,7 @@ fn records_that_cannot_be_read_are_named_and_left_alone() {
     drop(store);
     let strange = Key::from_octets(b"\x10\0\0\0\0\0\0\0\x01\x00");
     let mut batch = Batch::default();
-    batch.change(strange.clone(), batch::Change::Put(b"\xff\xff\xff".as_slice().into()));
+    batch.change(strange, batch::Change::Put(b"\xff\xff\xff".as_slice().into()));
     disk.opener()().unwrap().commit(&batch).unwrap();
 
     let (store, restored) = start(disk.opener());

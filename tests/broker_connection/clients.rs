@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use mqttsn_gateway::broker::{Broker, ClientSettings, Connection, Protocol, Submitted};
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerReason, ConnId, ConnectSpec, Delivery, Message, PublishOutcome, Token,
+    BrokerCommand, BrokerEvent, BrokerReason, ConnId, ConnectSpec, Delivery, Message, PublishOutcome, SessionNumber,
+    Token,
 };
 use mqttsn_gateway::wire::Qos;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,7 +22,7 @@ const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn clean(client_id: &str) -> ConnectSpec {
-    ConnectSpec { client_id: client_id.into(), clean_session: true, will: None }
+    ConnectSpec { session: SessionNumber(1), client_id: client_id.into(), clean_session: true, will: None }
 }
 
 fn persistent(client_id: &str) -> ConnectSpec {

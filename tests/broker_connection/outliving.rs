@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mqttsn_gateway::broker::{Protocol, SessionKeeper as _};
-use mqttsn_gateway::core::{BrokerEvent, ConnectSpec, Origin, PublishOutcome};
+use mqttsn_gateway::core::{BrokerEvent, ConnectSpec, Origin, PublishOutcome, SessionNumber};
 use mqttsn_gateway::wire::Qos;
 
 use crate::core::{Core, message, settings};
@@ -299,7 +299,8 @@ async fn a_persistent_clients_messages_outlive_the_process_too() {
         onlooker.listen().await;
         let proxy = Proxy::start(broker.addr()).await;
         let keeper = Arc::new(MemoryKeeper::new());
-        let spec = ConnectSpec { client_id: "sensor".into(), clean_session: false, will: None };
+        let spec =
+            ConnectSpec { session: SessionNumber(1), client_id: "sensor".into(), clean_session: false, will: None };
         let mut former = Core::kept_client(settings(&proxy.url(), protocol), spec.clone(), &keeper);
         former.up().await;
         proxy.hold(Packet::FromBroker(PUBCOMP));

@@ -7,7 +7,7 @@ use super::problem::{Problem, Step};
 use super::raw::{RawOutage, RawOutageTopic, RawStore};
 use super::topics::filter_in;
 use crate::core::{Durability, OutagePolicy, OutageRule, OutageSettings};
-use crate::store::Settings as StoreSettings;
+use crate::store::StoreSettings;
 
 /// Where and how the gateway keeps what outlives it.
 #[derive(Clone, Debug, PartialEq, Eq)]

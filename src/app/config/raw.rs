@@ -15,7 +15,7 @@ use super::limits::RawLimits;
 use super::outage;
 use crate::core::{Durability, LinkSettings, OutageSettings, Timers};
 use crate::links::UdpSettings;
-use crate::store::Settings as StoreSettings;
+use crate::store::StoreSettings;
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]

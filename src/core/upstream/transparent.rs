@@ -221,7 +221,7 @@ impl Transparent {
             leg.progress = Progress::Connecting;
             self.connecting += 1;
             let Request { client_id, clean_session, will } = leg.request.clone();
-            out.connect(conn, ConnectSpec { client_id, clean_session, will });
+            out.connect(conn, ConnectSpec { session: leg.number, client_id, clean_session, will });
         }
         held.into_iter().rev().for_each(|conn| self.waiting.push_front(conn));
     }

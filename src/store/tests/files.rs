@@ -6,7 +6,7 @@ use super::flaky_file::FlakyFile;
 use super::*;
 
 fn open(dir: &Path) -> Result<(Store, Restored), OpenError> {
-    Store::open(dir, Settings { commit_every: Duration::ZERO, ..Settings::default() })
+    Store::open(dir, StoreSettings { commit_every: Duration::ZERO, ..StoreSettings::default() })
 }
 
 /// Makes a store with one record of every kind.
@@ -143,11 +143,7 @@ fn a_store_that_was_not_closed_in_order_is_repaired_and_can_be_read() {
 #[test]
 fn a_disk_that_is_full_is_reported_and_writing_goes_on_when_there_is_space() {
     let file = FlakyFile::default();
-    let opener = |file: &FlakyFile| -> Opener {
-        let file = file.clone();
-        Box::new(move || Ok(Box::new(RedbEngine::on(file.attach())?)))
-    };
-    let (mut store, _) = start(opener(&file));
+    let (mut store, _) = start(file.opener());
     store.submit(vec![put(1, 0)], StoreToken(1));
     store.wait_for(1);
     file.set_capacity(Some(file.len()));
@@ -171,7 +167,20 @@ fn a_disk_that_is_full_is_reported_and_writing_goes_on_when_there_is_space() {
     assert_eq!(store.next(), StoreEvent::Recovered);
     drop(store);
     let expected: Vec<Record> = (2..=token).map(|place| queued(2, place, large)).collect();
-    assert_eq!(start(opener(&file)).1.records, expected);
+    assert_eq!(start(file.opener()).1.records, expected);
+}
+
+#[test]
+fn what_is_stored_after_a_failed_sync_survives_a_power_cut() {
+    let file = FlakyFile::default();
+    let (mut store, _) = start(file.opener());
+    file.fail_sync();
+    store.submit(vec![put(1, 0)], StoreToken(1));
+    store.wait_for(1);
+    file.cut(0);
+    drop(store);
+    file.power();
+    assert_eq!(start(file.opener()).1.records, [queued(1, 0, b"on")]);
 }
 
 #[cfg(unix)]

@@ -6,9 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::{BackendError, StorageBackend};
 
+use super::{Opener, RedbEngine, SyncWatch};
+
 /// A disk with one file on it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FlakyFile(Arc<Mutex<Content>>);
+pub(super) struct FlakyFile {
+    content: Arc<Mutex<Content>>,
+    watch: SyncWatch,
+}
 
 #[derive(Debug, Default)]
 struct Content {
@@ -19,6 +24,7 @@ struct Content {
     unsynced: Vec<Change>,
     /// So many more changes work, then one fails.
     fail_after: Option<u32>,
+    fail_sync: bool,
     capacity: Option<usize>,
     power: Power,
 }
@@ -38,16 +44,23 @@ enum Power {
 
 /// The file as one database has it open.
 #[derive(Debug)]
-pub(super) struct Handle(FlakyFile);
+struct Handle(FlakyFile);
 
 impl FlakyFile {
-    pub(super) fn attach(&self) -> Handle {
-        Handle(self.clone())
+    /// Returns what opens a database on the file.
+    pub(super) fn opener(&self) -> Opener {
+        let file = self.clone();
+        Box::new(move || Ok(Box::new(RedbEngine::on(Handle(file.clone()), &file.watch)?)))
     }
 
     /// Lets one change fail after so many that work.
     pub(super) fn fail_after(&self, changes: u32) {
         self.lock().fail_after = Some(changes);
+    }
+
+    /// Lets the next sync fail, after which nobody but a reader knows what was written: as Linux does it.
+    pub(super) fn fail_sync(&self) {
+        self.lock().fail_sync = true;
     }
 
     /// Sets how long the file can become; None is as long as it likes.
@@ -77,10 +90,11 @@ impl FlakyFile {
         let mut content = self.lock();
         content.power = Power::On;
         content.fail_after = None;
+        content.fail_sync = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap()
+        self.content.lock().unwrap()
     }
 }
 
@@ -152,6 +166,10 @@ impl StorageBackend for Handle {
         let mut content = self.0.lock();
         content.step()?;
         let content = &mut *content;
+        if std::mem::take(&mut content.fail_sync) {
+            content.unsynced.clear();
+            return Err(io::Error::other("the disk does not answer"));
+        }
         content.unsynced.drain(..).for_each(|change| change.apply(&mut content.durable));
         Ok(())
     }

@@ -53,14 +53,13 @@ impl Ground for Disk {
 
 impl Ground for FlakyFile {
     fn opener(&self) -> Opener {
-        let file = self.clone();
-        Box::new(move || Ok(Box::new(RedbEngine::on(file.attach())?)))
+        Self::opener(self)
     }
 
     fn fail(&self, fault: Fault) {
         match fault {
             Fault::Refuse => self.fail_after(1),
-            Fault::Cut => self.fail_after(9),
+            Fault::Cut => self.fail_sync(),
             Fault::Panic => self.fail_after(4),
             Fault::Lock => self.fail_after(0),
         }
