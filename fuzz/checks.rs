@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use mqttsn_gateway::sim::{Dice, Story, run};
-use mqttsn_gateway::wire::framing::{Decoder, Direction, Found, Framing, encode};
+use mqttsn_gateway::wire::framing::{Codec, Destination, Direction, Found, Framing, NodeAddress};
 use mqttsn_gateway::wire::{Envelope, Message};
 
 /// Octets of the longest frame in [`framing`].
@@ -36,11 +36,12 @@ pub fn framing(octets: &[u8]) {
     let whole = frames(framing, direction, [stream]);
     let pieces = frames(framing, direction, stream.chunks(usize::from(*piece) + 1));
     assert_eq!(whole, pieces);
-    for frame in whole {
+    let mut sender = Codec::new(framing, opposite(direction), MAX_FRAME);
+    for (node, frame) in whole {
         assert!(frame.len() <= MAX_FRAME);
         let mut framed = Vec::new();
-        encode(framing, &frame, &mut framed);
-        assert_eq!(frames(framing, direction, [framed.as_slice()]), [frame]);
+        sender.encode(Destination::Node(node), &frame, &mut framed).expect("the framing has given this address");
+        assert_eq!(frames(framing, direction, [framed.as_slice()]), [(node, frame)]);
     }
 }
 
@@ -51,17 +52,28 @@ pub fn world(octets: &[u8]) {
     }
 }
 
-fn frames<'a>(framing: Framing, direction: Direction, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
-    let mut decoder = Decoder::new(framing, direction, MAX_FRAME);
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Uplink => Direction::Downlink,
+        Direction::Downlink => Direction::Uplink,
+    }
+}
+
+fn frames<'a>(
+    framing: Framing,
+    direction: Direction,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<(NodeAddress, Vec<u8>)> {
+    let mut codec = Codec::new(framing, direction, MAX_FRAME);
     let mut frames = Vec::new();
     let mut keep = |found: Found<'_>| {
-        if let Found::Frame(frame) = found {
-            frames.push(frame.to_vec());
+        if let Found::Frame(received) = found {
+            frames.push((received.node, received.frame.to_vec()));
         }
     };
     for piece in pieces {
-        decoder.feed(piece, &mut keep);
+        codec.feed(piece, &mut keep);
     }
-    decoder.idle(&mut keep);
+    codec.idle(&mut keep);
     frames
 }
