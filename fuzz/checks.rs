@@ -26,7 +26,8 @@ pub fn decode(octets: &[u8]) {
     }
 }
 
-/// A stream gives the same frames however it is cut, none is too long, and each can be framed again.
+/// A stream gives the same frames however it is cut, none is too long, and each can be framed again. After a silence the
+/// next frame is found whatever was before it.
 ///
 /// The first octet chooses the framing and the direction, the second the length of the pieces.
 pub fn framing(octets: &[u8]) {
@@ -37,6 +38,14 @@ pub fn framing(octets: &[u8]) {
     let pieces = frames(framing, direction, stream.chunks(usize::from(*piece) + 1));
     assert_eq!(whole, pieces);
     let mut sender = Codec::new(framing, opposite(direction), MAX_FRAME);
+    let mut receiver = Codec::new(framing, direction, MAX_FRAME);
+    receiver.feed(stream, |_| {});
+    receiver.idle(|_| {});
+    let mut framed = Vec::new();
+    sender.encode(Destination::Node(framing.sole_node()), &[2, 0x17], &mut framed).expect("the framing's own address");
+    let mut found = Vec::new();
+    receiver.feed(&framed, |item| found.extend(frame_in(item)));
+    assert_eq!(found, [(framing.sole_node(), vec![2, 0x17])]);
     for (node, frame) in whole {
         assert!(frame.len() <= MAX_FRAME);
         let mut framed = Vec::new();
@@ -66,14 +75,17 @@ fn frames<'a>(
 ) -> Vec<(NodeAddress, Vec<u8>)> {
     let mut codec = Codec::new(framing, direction, MAX_FRAME);
     let mut frames = Vec::new();
-    let mut keep = |found: Found<'_>| {
-        if let Found::Frame(received) = found {
-            frames.push((received.node, received.frame.to_vec()));
-        }
-    };
+    let mut keep = |found: Found<'_>| frames.extend(frame_in(found));
     for piece in pieces {
         codec.feed(piece, &mut keep);
     }
     codec.idle(&mut keep);
     frames
+}
+
+fn frame_in(found: Found<'_>) -> Option<(NodeAddress, Vec<u8>)> {
+    match found {
+        Found::Frame(received) => Some((received.node, received.frame.to_vec())),
+        Found::Text(_) | Found::Noise(_) | Found::Receipt(_) | Found::Answer(_) => None,
+    }
 }

@@ -17,15 +17,15 @@ use crate::wire::framing::{Codec, Destination, Direction, NodeAddress, WrongAddr
 mod address;
 mod chatter;
 mod error;
-mod line;
 mod port;
+mod traffic;
 mod window;
 
 pub use address::sole_node;
 pub use error::{Holder, PortError, holders_of, known_ports};
 pub use port::try_open;
 
-use line::Line;
+use traffic::Line;
 
 /// Frames that wait to be sent on one port. The next one is refused.
 const QUEUED_FRAMES: usize = 64;

@@ -4,6 +4,53 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+/// What can happen to one octet.
+#[derive(Clone, Copy, Debug)]
+enum Hit {
+    Lost,
+    Flipped(u8),
+    Doubled,
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_to_one_octet_costs_at_most_its_own_frame(
+        framing in prop::sample::select(&[Framing::SlipCrc, Framing::CobsCrc, Framing::Aquila]),
+        frames in prop::collection::vec((1_u8.., prop::collection::vec(any::<u8>(), 1..60)), 1..6),
+        whose in any::<prop::sample::Index>(), which in any::<prop::sample::Index>(),
+        hit in prop_oneof![Just(Hit::Lost), (0..8_u8).prop_map(Hit::Flipped), Just(Hit::Doubled)],
+    ) {
+        let frames: Vec<Vec<u8>> = frames.into_iter().map(|(length, rest)| [&[length], &rest[..]].concat()).collect();
+        let whose = whose.index(frames.len());
+        let mut stream = Vec::new();
+        for (number, frame) in frames.iter().enumerate() {
+            let mut wire = encoded(framing, Direction::Uplink, &[frame]);
+            if number == whose {
+                let which = which.index(wire.len());
+                match hit {
+                    Hit::Lost => drop(wire.remove(which)),
+                    Hit::Flipped(bit) => wire[which] ^= 1 << bit,
+                    Hit::Doubled => wire.insert(which, wire[which]),
+                }
+            }
+            stream.extend(wire);
+        }
+        let mut codec = Codec::new(framing, Direction::Uplink, 255);
+        let mut received = Vec::new();
+        let mut keep = |found: Found<'_>| {
+            if let Found::Frame(found) = found {
+                received.push(found.frame.to_vec());
+            }
+        };
+        codec.feed(&stream, &mut keep);
+        codec.idle(&mut keep);
+        let mut spared = frames.clone();
+        spared.remove(whose);
+        // A delimiter may be lost, or doubled, without any loss.
+        prop_assert!(received == spared || received == frames, "{:02x?} of {:02x?}", received, frames);
+    }
+}
+
 /// Messages on each line.
 const MESSAGES: u32 = 10_000;
 
