@@ -189,8 +189,8 @@ impl Driver {
     fn on_link_event(&mut self, now: Instant, event: LinkEvent) {
         match event {
             LinkEvent::Frames(batch) => {
-                for Frame { from, cast, bytes } in batch.iter() {
-                    trace_incoming(bytes, || self.links.describe_peer(from));
+                for Frame { from, cast, signal, bytes } in batch.iter() {
+                    trace_incoming(bytes, signal, || self.links.describe_peer(from));
                     self.handle(now, Input::Frame { from, cast, bytes }, bytes);
                 }
             }
@@ -199,6 +199,7 @@ impl Driver {
             | LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }
             | LinkEvent::Text { .. }
+            | LinkEvent::Undelivered { .. }
             | LinkEvent::Noise { .. } => {
                 self.link_log.tell(&event, &self.links);
             }

@@ -7,13 +7,15 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::core::LinkId;
-use crate::links::{LinkEvent, Links, Membership};
+use crate::links::{LinkEvent, Links, Membership, Undelivered};
 
 /// Writes the links' states into the log, a trouble that repeats itself only once.
 #[derive(Debug, Default)]
 pub(super) struct LinkLog {
     /// The links that are down, and why.
     down: BTreeMap<LinkId, String>,
+    /// What dongles did not send since they were opened, and the last reason.
+    undelivered: BTreeMap<LinkId, (u64, Undelivered)>,
     /// The multicast groups that are not heard, and why.
     not_joined: BTreeMap<(LinkId, Membership), String>,
 }
@@ -23,6 +25,7 @@ impl LinkLog {
         match event {
             LinkEvent::Frames(_) => {}
             LinkEvent::Up { link } => {
+                self.undelivered.remove(link);
                 let was_down = self.down.remove(link).is_some();
                 let is_udp = links.local_addr(*link).is_some();
                 // That a UDP socket is open has been said at the start.
@@ -57,6 +60,16 @@ impl LinkLog {
                 }
             }
             LinkEvent::Text { link, line } => info!("{} says {line:?}", links.describe(*link)),
+            LinkEvent::Undelivered { link, frames, reason } => {
+                let (name, former) = (links.describe(*link), self.undelivered.get(link).copied());
+                let so_far = frames.saturating_add(former.map_or(0, |(so_far, _)| so_far));
+                if former.is_some_and(|(_, former)| former == *reason) {
+                    debug!("{name}: again a frame was not sent: {reason} ({so_far} so far)");
+                } else {
+                    warn!("{name}: a frame was not sent: {reason} ({so_far} so far); devices get what matters again");
+                }
+                self.undelivered.insert(*link, (so_far, *reason));
+            }
             LinkEvent::Noise { link, octets, first, reason } => {
                 let (name, first) = (links.describe(*link), hex::encode(first));
                 warn!("{name}: {octets} octets are no frame: {reason} ({first}..); are baud rate and framing right?");

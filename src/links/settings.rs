@@ -64,7 +64,8 @@ pub struct SerialSettings {
     /// 9600 by default, like the Arduino examples and the serial bridge of mqtt-sn-tools.
     pub baud: u32,
     pub framing: Framing,
-    /// Octets of the longest frame in either direction, without what the framing adds. 255 by default.
+    /// Octets of the longest frame to send, without what the framing adds: 255 by default, as much as a raw line and
+    /// most firmware takes. Frames that are received may have 255 octets in any case.
     pub max_frame: usize,
     /// Silence after each frame sent, for firmware that takes all octets it finds waiting as one message.
     /// 20 ms by default.
@@ -88,7 +89,7 @@ impl SerialSettings {
             port: port.into(),
             baud: 9_600,
             framing: Framing::Raw,
-            max_frame: 255,
+            max_frame: Framing::Raw.frame_size().default,
             gap: Duration::from_millis(20),
             receive_gap: None,
             settle: Duration::from_millis(2_200),

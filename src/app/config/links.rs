@@ -9,7 +9,7 @@ use super::raw::{RawSerial, RawUdp, SpanOrNever};
 use super::{Serial, Udp, multicast};
 use crate::core::LinkSettings;
 use crate::links::{SerialSettings, UdpSettings};
-use crate::wire::framing::Framing;
+use crate::wire::framing::{FrameSize, Framing};
 
 /// The largest frame that MQTT-SN's length field can name (MQTT-SN 1.2 §5.2.1).
 const LARGEST_FRAME: usize = 65_535;
@@ -100,10 +100,11 @@ fn port(index: usize, raw: RawSerial) -> Result<Serial, Problem> {
     }
     let assumed = [("baud", baud.is_none()), ("framing", framing.is_none())];
     let default = SerialSettings::new(port);
+    let framing = framing.map_or(Ok(default.framing), |name| framing_named(index, &name))?;
     let settings = SerialSettings {
         baud: baud.map_or(default.baud, Into::into),
-        framing: framing.map_or(Ok(default.framing), |name| framing_named(index, &name))?,
-        max_frame: frame_size("serial", index, max_frame.unwrap_or(default.max_frame))?,
+        framing,
+        max_frame: serial_frame_size(index, framing, max_frame)?,
         gap: gap.map_or(default.gap, |gap| gap.0),
         receive_gap: receive_gap.map(|gap| gap.0),
         ..default
@@ -117,18 +118,23 @@ fn port(index: usize, raw: RawSerial) -> Result<Serial, Problem> {
     Ok(Serial { settings, link, assumed })
 }
 
-/// Framings that are agreed but not served yet.
-const LATER_FRAMINGS: [&str; 4] = ["cobs-crc", "xbee", "xbee-escaped", "aquila"];
-
 fn framing_named(index: usize, name: &str) -> Result<Framing, Problem> {
     let at = |text: String| Problem::in_entry("serial", index, "framing", text);
     let known = Framing::ALL.map(Framing::name);
-    if LATER_FRAMINGS.contains(&name) {
-        return Err(at(format!("`framing = {name:?}` is not in this version yet; use {}", or(&known))));
-    }
     name.parse().map_err(|_| {
         at(format!("`framing` in [[serial]] cannot be {name:?}{}; use {}", meant(name, &known), or(&known)))
     })
+}
+
+fn serial_frame_size(index: usize, framing: Framing, octets: Option<usize>) -> Result<usize, Problem> {
+    let FrameSize { default, longest } = framing.frame_size();
+    let octets = frame_size("serial", index, octets.unwrap_or(default))?;
+    if octets > longest {
+        let text =
+            format!("`max_frame` in [[serial]] must be at most {longest} octets with framing {:?}", framing.name());
+        return Err(Problem::in_entry("serial", index, "max_frame", text).hint("its dongles break at longer frames"));
+    }
+    Ok(octets)
 }
 
 fn frame_size(section: &str, index: usize, octets: usize) -> Result<usize, Problem> {

@@ -57,8 +57,9 @@ fn a_key_of_a_later_version_says_so() {
          sessions and queues are kept in memory and end with the gateway"
     );
     assert_eq!(
-        complaint("[[serial]]\nport = \"COM3\"\nframing = \"xbee\"\n"),
-        "gateway.toml:3:11: `framing = \"xbee\"` is not in this version yet; use \"raw\" or \"slip\" or \"slip-crc\""
+        complaint("[[serial]]\nport = \"COM3\"\nframing = \"xbe\"\n"),
+        "gateway.toml:3:11: `framing` in [[serial]] cannot be \"xbe\" (did you mean \"xbee\"?); use \"raw\" or \"slip\" \
+         or \"slip-crc\" or \"cobs-crc\" or \"xbee\" or \"xbee-escaped\" or \"aquila\""
     );
     assert_eq!(
         complaint("[broker]\nurl = \"wss://broker.example\"\n"),
@@ -151,6 +152,10 @@ fn a_value_out_of_range_is_refused() {
         ("[[serial]]\nport = \"\"", "`port` in [[serial]] is empty"),
         ("[[serial]]\nport = \"tcp://10.0.0.1:4000\"", "serial ports over the network are not in this version yet"),
         ("[[serial]]\nport = \"COM3\"\nframing = \"slip-crc16\"", "(did you mean \"slip-crc\"?)"),
+        (
+            "[[serial]]\nport = \"COM3\"\nframing = \"aquila\"\nmax_frame = 60",
+            "`max_frame` in [[serial]] must be at most 59 octets with framing \"aquila\"",
+        ),
         ("udp = []", "the gateway has neither a UDP listener nor a serial port"),
     ] {
         let complaint = complaint(text);
