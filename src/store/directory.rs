@@ -41,8 +41,15 @@ impl Directory {
 
     /// Makes durable that the files are there: the database only does so with what is in them.
     pub(super) fn sync(&self) -> io::Result<()> {
-        // Elsewhere a directory cannot be opened, and need not be.
-        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+        if !cfg!(unix) {
+            // Elsewhere a directory cannot be opened, and need not be.
+            return Ok(());
+        }
+        if let Some(parent) = self.path.canonicalize()?.parent() {
+            // The directory itself may be new. Where its parent is out of reach somebody else has made it.
+            let _ = File::open(parent).and_then(|parent| parent.sync_all());
+        }
+        File::open(&self.path)?.sync_all()
     }
 
     fn take(path: &Path) -> Result<Self, OpenError> {

@@ -45,7 +45,7 @@ pub(super) fn decode<T: DeserializeOwned>(octets: &[u8]) -> Result<T, String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::samples;
+    use super::super::tests::samples;
     use super::*;
 
     #[test]

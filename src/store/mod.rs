@@ -30,10 +30,6 @@ mod trouble;
 mod watched;
 
 #[cfg(test)]
-mod memory;
-#[cfg(test)]
-mod samples;
-#[cfg(test)]
 mod tests;
 
 pub use desk::{Failed, Writer};

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use super::committer::Pace;
 use super::engine::Opener;
-use super::memory::{Disk, Fault};
-use super::samples::{every_kind, queued};
 use super::*;
 use crate::core::{RecordKey, SessionNumber};
 
 mod files;
 mod flaky_file;
+mod memory;
 mod prefixes;
+pub(super) mod samples;
+
+use memory::{Disk, Fault};
+use samples::{every_kind, queued};
 
 /// Tries again at once, so that no test waits.
 const AT_ONCE: Pace =

@@ -75,3 +75,26 @@ impl From<io::Error> for Trouble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_put_in_words_with_a_remedy() {
+        let cases = [
+            (io::ErrorKind::StorageFull, "the disk is full", "free space on the disk of /data"),
+            (io::ErrorKind::QuotaExceeded, "the disk quota is used up", "raise the quota"),
+            (io::ErrorKind::FileTooLarge, "the file is larger than the system allows", "raise the limit"),
+            (io::ErrorKind::ReadOnlyFilesystem, "the file system is read-only", "a disk with errors is often mounted"),
+            (io::ErrorKind::PermissionDenied, "no permission", "let the user that the gateway runs as read and write"),
+            (io::ErrorKind::NotFound, "the file is gone", "was /data deleted or unmounted?"),
+            (io::ErrorKind::UnexpectedEof, "the file is damaged: it ends too early", "restore the directory /data"),
+        ];
+        for (kind, words, remedy) in cases {
+            let trouble = Trouble::from(io::Error::from(kind));
+            assert_eq!(trouble.to_string(), words);
+            assert!(trouble.remedy(Path::new("/data")).starts_with(remedy), "{trouble:?}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use crate::core::{
 use crate::wire::Qos;
 
 /// One record of every kind, in the order of their keys.
-pub(super) fn every_kind() -> Vec<Record> {
+pub(in crate::store) fn every_kind() -> Vec<Record> {
     let number = SessionNumber(3);
     let route = RouteRecord { link: 1, address: Bytes::from_static(b"\x7f\0\0\x01"), wrapper: Bytes::new() };
     let will = WillRecord { topic: "lost".into(), payload: "c".into(), qos: Qos::AtLeastOnce, retain: true };
@@ -51,7 +51,7 @@ pub(super) fn every_kind() -> Vec<Record> {
     ]
 }
 
-pub(super) fn queued(session: u64, place: u64, payload: &'static [u8]) -> Record {
+pub(in crate::store) fn queued(session: u64, place: u64, payload: &'static [u8]) -> Record {
     Record::Queued(QueuedRecord {
         session: SessionNumber(session),
         place,

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::batch::{Batch, Change};
-use super::engine::{Engine, Opener, Outcome, Shelf};
-use super::key::SessionKeys;
-use super::label::Label;
-use super::trouble::Trouble;
+use super::super::batch::{Batch, Change};
+use super::super::engine::{Engine, Opener, Outcome, Shelf};
+use super::super::key::SessionKeys;
+use super::super::label::Label;
+use super::super::trouble::Trouble;
 
 /// What is kept, whatever becomes of the engines on it.
 #[derive(Clone, Debug, Default)]
