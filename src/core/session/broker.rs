@@ -18,8 +18,12 @@ impl Session {
             clean_session: self.persistence == Persistence::Clean,
             will: self.will_message(),
         };
+        let mut due = cx.now + cx.settings.timers.broker_wait;
         if !cx.upstream.suits(self.key, &request) {
             self.leave_to_broker(cx);
+        } else if let Phase::Handshake(Handshake { step: HandshakeStep::Broker, due: former, .. }) = &self.phase {
+            // A client that repeats its CONNECT would put off its answer for ever.
+            due = *former;
         }
         match cx.upstream.connect(cx.out, &cx.settings.limits, self.key, request) {
             Ok(Access::Granted) => self.establish(cx, route, keep_alive),
@@ -28,7 +32,7 @@ impl Session {
                     presence: Presence { route, heard: cx.now, silence: None },
                     keep_alive,
                     step: HandshakeStep::Broker,
-                    due: cx.now + cx.settings.timers.broker_wait,
+                    due,
                     resends: 0,
                 });
             }
