@@ -23,6 +23,7 @@ use super::inbound::{Arrival, Inbound};
 use super::outbound::{Outbound, Publish};
 use super::requests::Request;
 use super::settings::BrokerSettings;
+use super::turns::{Turn, Turns};
 use super::versions::{Proven, first_version, next_version};
 use crate::core::{BrokerCommand, BrokerEvent, BrokerOffer, ConnId};
 use crate::wire::Qos;
@@ -49,6 +50,8 @@ pub(super) struct Setup {
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) purpose: Purpose,
     pub(super) proven: Proven,
+    /// Where each attempt to connect waits for its turn, if it has to.
+    pub(super) turns: Option<Turns>,
     pub(super) events: Events,
 }
 
@@ -65,6 +68,8 @@ pub(super) struct Driver {
     backoff: Backoff,
     /// When to try again; until then the event loop rests. `None` while an attempt is under way or the link is up.
     retry_at: Option<Instant>,
+    /// Held while an attempt is under way.
+    turn: Option<Turn>,
     /// The gateway's own connection: the last [`BrokerEvent::Down`], while it holds.
     reported: Option<(Instant, String)>,
 }
@@ -102,7 +107,7 @@ enum Wake {
     Answer(Answer),
     /// `None`: the handle is gone.
     Command(Option<BrokerCommand>),
-    Retry,
+    Retry(Option<Turn>),
     /// The broker takes too long to let us go.
     Overdue,
 }
@@ -120,6 +125,7 @@ impl Driver {
             standing: Standing::Unknown,
             backoff: Backoff::new(),
             retry_at: Some(Instant::now()),
+            turn: None,
             reported: None,
         }
     }
@@ -167,7 +173,7 @@ impl Driver {
             signal = wire.signals.next(), if self.retry_at.is_none() => Wake::Signal(signal.unwrap_or(Signal::Closed)),
             answer = self.outbound.next_answer() => Wake::Answer(answer),
             command = self.commands.recv(), if running => Wake::Command(command),
-            () = until(self.retry_at) => Wake::Retry,
+            turn = turn(self.retry_at, self.setup.turns.as_ref()) => Wake::Retry(turn),
             () = until(self.stage.end()) => Wake::Overdue,
         }
     }
@@ -180,7 +186,7 @@ impl Driver {
             Wake::Signal(signal) => self.on_signal(signal, version, client)?,
             Wake::Answer(first) => answer = Some(first),
             Wake::Command(first) => command = Some(first.unwrap_or(BrokerCommand::Disconnect)),
-            Wake::Retry => self.retry_at = None,
+            Wake::Retry(turn) => (self.retry_at, self.turn) = (None, turn),
             Wake::Overdue => return Err(Ending::Over),
         }
         // The signals first: commands must find the link as the event loop knows it.
@@ -267,6 +273,7 @@ impl Driver {
             }
         }
         proven.set(version);
+        self.turn = None;
         self.standing = Standing::Accepted;
         self.link = Link::Up { offer, window, since: now };
         self.reported = None;
@@ -298,7 +305,7 @@ impl Driver {
                 (Moment::Connecting, Attempt::Resume)
             }
         };
-        self.link = Link::Down;
+        (self.link, self.turn) = (Link::Down, None);
         if self.stage != Stage::Running {
             return Err(Ending::Over);
         }
@@ -375,6 +382,15 @@ impl Stage {
             Self::Running => None,
             Self::Flushing { until } | Self::Leaving { until } => Some(until),
         }
+    }
+}
+
+/// Waits for the time and then for the turn.
+async fn turn(at: Option<Instant>, turns: Option<&Turns>) -> Option<Turn> {
+    until(at).await;
+    match turns {
+        Some(turns) => Some(turns.next().await),
+        None => None,
     }
 }
 
