@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use futures_channel::mpsc;
 use tokio::task::JoinHandle;
 
 use super::client::PACKET_IDS;
@@ -22,7 +22,8 @@ pub struct Connection {
     /// disconnect. An acknowledgement can thus find it full only if the core gives one twice, or if the broker
     /// breaks MQTT's rules; it is then dropped, and the broker sends the message again when it next connects.
     ///
-    /// The room is not reserved in memory: the channel grows and shrinks with what is in it.
+    /// The room is not reserved in memory: the channel grows and shrinks with what is in it, and takes next to none
+    /// when it is empty, as a client's mostly is.
     commands: mpsc::Sender<BrokerCommand>,
     load: Arc<Load>,
     task: JoinHandle<()>,
@@ -44,14 +45,14 @@ impl Connection {
     pub(super) fn spawn(setup: Setup) -> Self {
         let load = Arc::new(Load::new(setup.settings.queue, UNSUBSCRIBES_BEYOND));
         let room = setup.settings.queue + UNSUBSCRIBES_BEYOND + PACKET_IDS + 1;
-        let (commands, receiver) = mpsc::channel(room.min(Semaphore::MAX_PERMITS));
+        let (commands, receiver) = mpsc::channel(room);
         let retained = setup.settings.retained;
-        let driver = Driver::new(setup, receiver, Outbound::new(Arc::clone(&load), retained));
-        Self { commands, load, task: tokio::spawn(driver.run()) }
+        let mut driver = Driver::new(setup, receiver, Outbound::new(Arc::clone(&load), retained));
+        Self { commands, load, task: tokio::spawn(async move { driver.run().await }) }
     }
 
     /// Hands over a command. Never blocks.
-    pub fn submit(&self, command: BrokerCommand) -> Submitted {
+    pub fn submit(&mut self, command: BrokerCommand) -> Submitted {
         let has_a_place = match &command {
             BrokerCommand::Publish { .. } | BrokerCommand::Subscribe { .. } => self.load.enter(),
             BrokerCommand::Unsubscribe { .. } => self.load.enter_beyond(),
@@ -62,10 +63,8 @@ impl Connection {
         }
         match self.commands.try_send(command) {
             Ok(()) => Submitted::Queued,
-            // `Closed`: the connection has ended.
-            Err(mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command)) => {
-                Submitted::refused(command)
-            }
+            // It is full, or the connection has ended.
+            Err(refused) => Submitted::refused(refused.into_inner()),
         }
     }
 

@@ -9,9 +9,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_channel::mpsc;
 use futures_util::{FutureExt as _, StreamExt as _};
 use rustls::ClientConfig;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -130,7 +130,8 @@ impl Driver {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Runs to the end of the connection. By reference: by value the driver would have two places in its task.
+    pub(super) async fn run(&mut self) {
         let Setup { settings, proven, .. } = &self.setup;
         let mut version = first_version(settings.protocol, proven.get());
         loop {
@@ -172,7 +173,7 @@ impl Driver {
             biased;
             signal = wire.signals.next(), if self.retry_at.is_none() => Wake::Signal(signal.unwrap_or(Signal::Closed)),
             answer = self.outbound.next_answer() => Wake::Answer(answer),
-            command = self.commands.recv(), if running => Wake::Command(command),
+            command = self.commands.next(), if running => Wake::Command(command),
             turn = turn(self.retry_at, self.setup.turns.as_ref()) => Wake::Retry(turn),
             () = until(self.stage.end()) => Wake::Overdue,
         }

@@ -41,8 +41,7 @@ pub(super) fn open(
 ) -> (impl Client + use<>, impl Source + use<>) {
     let (client, mut eventloop) =
         AsyncClient::builder(options(settings, tls, purpose)).capacity(client::HANDED_OVER_AT_MOST).build();
-    // 50 KB for events to come: much for one of many connections. It grows when it must.
-    eventloop.state.events.shrink_to_fit();
+    eventloop.state.events.shrink_to(client::QUIET_EVENTS);
     let expiry_at_end = match purpose {
         // The next process could not use the session.
         Purpose::Gateway | Purpose::Probe => Some(0),
@@ -97,7 +96,7 @@ fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: &
         .set_receive_maximum(Some(settings.in_flight))
         .set_max_packet_size(Some(LARGEST_INCOMING))
         .set_outgoing_inflight_upper_limit(settings.in_flight)
-        .set_max_request_batch(client::REQUEST_BATCH)
+        .set_max_request_batch(purpose.batch())
         .set_ack_mode(AckMode::Manual);
     let expiry = match purpose {
         Purpose::Gateway => u32::try_from(SESSION_EXPIRY.as_secs()).ok(),
@@ -207,7 +206,8 @@ impl Source for V5Source {
     async fn next(&mut self) -> Option<Signal> {
         match self.stage {
             Stage::ToWipe => {
-                if let Err(error) = wipe(self.eventloop.options.clone()).await {
+                // Once in the life of the gateway: no client's connection is to have room for it.
+                if let Err(error) = Box::pin(wipe(self.eventloop.options.clone())).await {
                     return Some(Signal::Failed(failure(error)));
                 }
                 self.stage = Stage::Wiped;

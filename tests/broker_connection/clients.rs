@@ -300,8 +300,8 @@ impl Crowd {
         Self { clients: (1..=Self::SIZE).map(connect).collect(), events }
     }
 
-    fn submit(&self, command: &BrokerCommand) {
-        for client in self.clients.values() {
+    fn submit(&mut self, command: &BrokerCommand) {
+        for client in self.clients.values_mut() {
             assert_eq!(client.submit(command.clone()), Submitted::Queued);
         }
     }
