@@ -36,8 +36,8 @@ impl Connections {
     }
 
     /// Hands a command to its connection. One that is gone takes nothing any more.
-    pub(super) fn submit(&self, conn: ConnId, command: BrokerCommand) -> Submitted {
-        let connection = if conn == ConnId::OWN { self.own.as_ref() } else { self.clients.get(&conn) };
+    pub(super) fn submit(&mut self, conn: ConnId, command: BrokerCommand) -> Submitted {
+        let connection = if conn == ConnId::OWN { self.own.as_mut() } else { self.clients.get_mut(&conn) };
         match connection {
             Some(connection) => connection.submit(command),
             None => Submitted::late(command),

@@ -92,6 +92,7 @@ fn client_settings(config: &Config) -> ClientSettings {
         client_id: config.devices.client_id.clone(),
         username: config.devices.username.clone(),
         session_expiry: config.timers.session_expiry,
+        connects_at_once: config.limits.broker_connects_at_once,
         ..ClientSettings::default()
     }
 }

@@ -12,6 +12,7 @@ use super::driver::Setup;
 use super::ledger::{Ledger, SessionKeeper};
 use super::settings::{BrokerSettings, ClientSettings, SettingsError};
 use super::tls;
+use super::turns::Turns;
 use super::versions::Proven;
 use crate::core::{BrokerEvent, BrokerReason, ConnId, ConnectSpec};
 
@@ -26,6 +27,7 @@ pub struct Broker {
     clients: ClientSettings,
     tls: Option<Arc<ClientConfig>>,
     proven: Proven,
+    turns: Turns,
 }
 
 impl Broker {
@@ -38,7 +40,8 @@ impl Broker {
         settings.check_values()?;
         clients.check()?;
         let tls = tls::client_config(&settings)?;
-        Ok(Self { settings, clients, tls, proven: Proven::default() })
+        let turns = Turns::new(clients.connects_at_once);
+        Ok(Self { settings, clients, tls, proven: Proven::default(), turns })
     }
 
     /// Starts the gateway's own connection. Must be called in a Tokio runtime.
@@ -88,7 +91,21 @@ impl Broker {
         events: Events,
     ) -> Connection {
         let (tls, proven) = (self.tls.clone(), self.proven.clone());
-        Connection::spawn(Setup { conn, settings, tls, purpose, proven, ledger: keeper.map(Ledger::open), events })
+        let turns = match &purpose {
+            Purpose::Client(_) => Some(self.turns.clone()),
+            // Never behind its clients.
+            Purpose::Gateway | Purpose::Probe => None,
+        };
+        Connection::spawn(Setup {
+            conn,
+            settings,
+            tls,
+            purpose,
+            proven,
+            turns,
+            ledger: keeper.map(Ledger::open),
+            events,
+        })
     }
 }
 

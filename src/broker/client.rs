@@ -23,8 +23,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the way of DISCONNECT to the broker, with nothing before it.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Requests that the library takes up before it writes, so that one write carries many.
-pub(super) const REQUEST_BATCH: usize = 128;
+/// Places in the library's queue of events on a connection where nothing happens. It grows when it must, and is made
+/// for 128 events: 50 KB on each connection.
+pub(super) const QUIET_EVENTS: usize = 2;
 
 /// Room in the library's channel for everything that the driver may hand over before the library takes the first of it:
 /// publishes and requests within their windows, one acknowledgement for each packet id that the broker can use before
@@ -211,6 +212,15 @@ pub(super) struct Wire {
 }
 
 impl Purpose {
+    /// How many requests the library takes up before it writes, so that one write carries many. It also reads so many
+    /// packets at once, and all that is read at once has a place in its queue of events, which never shrinks.
+    pub(super) fn batch(&self) -> usize {
+        match self {
+            Self::Gateway => 128,
+            Self::Client(_) | Self::Probe => 16,
+        }
+    }
+
     pub(super) fn has_will(&self) -> bool {
         match self {
             Self::Client(session) => session.will.is_some(),

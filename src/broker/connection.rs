@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use futures_channel::mpsc;
 use tokio::task::JoinHandle;
 
 use super::client::PACKET_IDS;
@@ -22,7 +22,8 @@ pub struct Connection {
     /// disconnect. An acknowledgement can thus find it full only if the core gives one twice, or if the broker
     /// breaks MQTT's rules; it is then dropped, and the broker sends the message again when it next connects.
     ///
-    /// The room is not reserved in memory: the channel grows and shrinks with what is in it.
+    /// The room is not reserved in memory: the channel grows and shrinks with what is in it, and takes next to none
+    /// when it is empty, as a client's mostly is.
     commands: mpsc::Sender<BrokerCommand>,
     load: Arc<Load>,
     task: JoinHandle<()>,
@@ -46,15 +47,15 @@ impl Connection {
     pub(super) fn spawn(setup: Setup) -> Self {
         let load = Arc::new(Load::new(setup.settings.queue, UNSUBSCRIBES_BEYOND));
         let room = setup.settings.queue + UNSUBSCRIBES_BEYOND + PACKET_IDS + 1;
-        let (commands, receiver) = mpsc::channel(room.min(Semaphore::MAX_PERMITS));
+        let (commands, receiver) = mpsc::channel(room);
         let retained = setup.settings.retained;
         let outbound = Outbound::new(Arc::clone(&load), retained, setup.ledger.clone());
-        let driver = Driver::new(setup, receiver, outbound);
-        Self { commands, load, task: tokio::spawn(driver.run()) }
+        let mut driver = Driver::new(setup, receiver, outbound);
+        Self { commands, load, task: tokio::spawn(async move { driver.run().await }) }
     }
 
     /// Hands over a command. Never blocks.
-    pub fn submit(&self, command: BrokerCommand) -> Submitted {
+    pub fn submit(&mut self, command: BrokerCommand) -> Submitted {
         let has_a_place = match &command {
             BrokerCommand::Publish { .. } | BrokerCommand::Subscribe { .. } => self.load.enter(),
             BrokerCommand::Unsubscribe { .. } => self.load.enter_beyond(),
@@ -65,8 +66,8 @@ impl Connection {
         }
         match self.commands.try_send(command) {
             Ok(()) => Submitted::Queued,
-            Err(mpsc::error::TrySendError::Full(command)) => Submitted::refused(command),
-            Err(mpsc::error::TrySendError::Closed(command)) => Submitted::late(command),
+            Err(refused) if refused.is_disconnected() => Submitted::late(refused.into_inner()),
+            Err(refused) => Submitted::refused(refused.into_inner()),
         }
     }
 

@@ -9,9 +9,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_channel::mpsc;
 use futures_util::{FutureExt as _, StreamExt as _};
 use rustls::ClientConfig;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -24,6 +24,7 @@ use super::ledger::{Commits, KeepError, Ledger};
 use super::outbound::{Outbound, Publish};
 use super::requests::Request;
 use super::settings::BrokerSettings;
+use super::turns::{Turn, Turns};
 use super::versions::{Proven, first_version, next_version};
 use crate::core::{BrokerCommand, BrokerEvent, BrokerOffer, ConnId, Origin, PacketId, PublishOutcome, Token};
 use crate::wire::Qos;
@@ -55,6 +56,8 @@ pub(super) struct Setup {
     pub(super) proven: Proven,
     /// With one, what is under way at QoS 2 outlives the process.
     pub(super) ledger: Option<Ledger>,
+    /// Where each attempt to connect waits for its turn, if it has to.
+    pub(super) turns: Option<Turns>,
     pub(super) events: Events,
 }
 
@@ -74,6 +77,8 @@ pub(super) struct Driver {
     cut_short: u32,
     /// When to try again; until then the event loop rests. `None` while an attempt is under way or the link is up.
     retry_at: Option<Instant>,
+    /// Held while an attempt is under way.
+    turn: Option<Turn>,
     /// The gateway's own connection: the last [`BrokerEvent::Down`], while it holds.
     reported: Option<(Instant, String)>,
 }
@@ -112,7 +117,7 @@ enum Wake {
     Commit(Committed),
     /// `None`: the handle is gone.
     Command(Option<BrokerCommand>),
-    Retry,
+    Retry(Option<Turn>),
     /// The broker takes too long to let us go.
     Overdue,
 }
@@ -135,11 +140,13 @@ impl Driver {
             backoff: Backoff::new(),
             cut_short: 0,
             retry_at: Some(Instant::now()),
+            turn: None,
             reported: None,
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Runs to the end of the connection. By reference: by value the driver would have two places in its task.
+    pub(super) async fn run(&mut self) {
         let Setup { settings, proven, .. } = &self.setup;
         let mut version = first_version(settings.protocol, proven.get());
         let mut attempt = Attempt::Resume;
@@ -186,8 +193,8 @@ impl Driver {
             signal = wire.signals.next(), if self.retry_at.is_none() => Wake::Signal(signal.unwrap_or(Signal::Closed)),
             answer = self.outbound.next_answer() => Wake::Answer(answer),
             committed = next_commit(&mut self.commits) => Wake::Commit(committed),
-            command = self.commands.recv(), if running => Wake::Command(command),
-            () = until(self.retry_at) => Wake::Retry,
+            command = self.commands.next(), if running => Wake::Command(command),
+            turn = turn(self.retry_at, self.setup.turns.as_ref()) => Wake::Retry(turn),
             () = until(self.stage.end()) => Wake::Overdue,
         }
     }
@@ -201,7 +208,7 @@ impl Driver {
             Wake::Answer(first) => answer = Some(first),
             Wake::Commit(committed) => self.on_commit(committed),
             Wake::Command(first) => command = Some(first.unwrap_or(BrokerCommand::Disconnect)),
-            Wake::Retry => self.retry_at = None,
+            Wake::Retry(turn) => (self.retry_at, self.turn) = (None, turn),
             Wake::Overdue => return Err(Ending::Over),
         }
         // The signals first: commands must find the link as the event loop knows it.
@@ -290,6 +297,7 @@ impl Driver {
             }
         }
         proven.set(version);
+        self.turn = None;
         self.standing = Standing::Accepted;
         self.link = Link::Up { offer, window, since: now };
         self.reported = None;
@@ -336,7 +344,7 @@ impl Driver {
         };
         // What is too large would be repeated in vain. Handed over again it is refused.
         let attempt = if matches!(failure, Failure::TooLarge) { Attempt::Afresh } else { attempt };
-        self.link = Link::Down;
+        (self.link, self.turn) = (Link::Down, None);
         if self.stage != Stage::Running {
             return Err(Ending::Over);
         }
@@ -476,6 +484,15 @@ async fn next_commit(commits: &mut Option<Commits>) -> Committed {
     match commits {
         Some(commits) => commits.next().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits for the time and then for the turn.
+async fn turn(at: Option<Instant>, turns: Option<&Turns>) -> Option<Turn> {
+    until(at).await;
+    match turns {
+        Some(turns) => Some(turns.next().await),
+        None => None,
     }
 }
 

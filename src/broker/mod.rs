@@ -30,6 +30,7 @@ mod resume;
 mod settings;
 mod suspicion;
 mod tls;
+mod turns;
 mod url;
 mod v4;
 mod v5;

@@ -70,6 +70,8 @@ pub struct ClientSettings {
     pub queue: usize,
     /// As [`BrokerSettings::in_flight`], for each client. The library's memory per connection grows with it.
     pub in_flight: u16,
+    /// How many clients' connections may be opening at the same time.
+    pub connects_at_once: usize,
 }
 
 /// Which MQTT version to speak.
@@ -189,7 +191,10 @@ impl ClientSettings {
         if !self.client_id.contains(CLIENT_ID) {
             return Err(SettingsError::SameForAllClients(self.client_id.clone()));
         }
-        for (name, value) in [("queue", self.queue), ("in_flight", usize::from(self.in_flight))] {
+        let in_flight = usize::from(self.in_flight);
+        for (name, value) in
+            [("queue", self.queue), ("in_flight", in_flight), ("connects_at_once", self.connects_at_once)]
+        {
             if value == 0 {
                 return Err(SettingsError::Zero(name));
             }
@@ -228,6 +233,7 @@ impl Default for ClientSettings {
             session_expiry: SESSION_EXPIRY,
             queue: 64,
             in_flight: 16,
+            connects_at_once: 64,
         }
     }
 }

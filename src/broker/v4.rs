@@ -42,7 +42,7 @@ pub(super) fn open(opening: &Opening<'_>) -> (impl Client + use<>, impl Source +
     let (client, mut eventloop) = AsyncClient::builder(options(opening)).capacity(client::HANDED_OVER_AT_MOST).build();
     eventloop.network_options = network_options();
     // 30 KB for events to come: much for one of many connections. It grows when it must.
-    eventloop.state.events.shrink_to_fit();
+    eventloop.state.events.shrink_to(client::QUIET_EVENTS);
     let source = V4Source {
         eventloop: Box::new(eventloop),
         in_flight: opening.settings.in_flight,
@@ -84,7 +84,7 @@ fn options(opening: &Opening<'_>) -> MqttOptions {
         })
         .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET)
         .set_inflight(resume::packets(ledger, settings.in_flight))
-        .set_max_request_batch(client::REQUEST_BATCH)
+        .set_max_request_batch(purpose.batch())
         .set_ack_mode(AckMode::Manual);
     if let Purpose::Client(ClientSession { will: Some(Message { topic, payload, qos: level, retain }), .. }) = purpose {
         options.set_last_will(LastWill::new(topic.as_str(), payload.to_vec(), qos(*level), *retain));
@@ -165,7 +165,8 @@ impl Source for V4Source {
     async fn next(&mut self) -> Option<Signal> {
         match self.stage {
             Stage::ToWipe => {
-                if let Err(error) = wipe(self.eventloop.mqtt_options.clone()).await {
+                // Once in the life of the gateway: no client's connection is to have room for it.
+                if let Err(error) = Box::pin(wipe(self.eventloop.mqtt_options.clone())).await {
                     return Some(Signal::Failed(failure(error)));
                 }
                 self.stage = Stage::Wiped;
@@ -285,6 +286,8 @@ impl V4Source {
         self.stage = Stage::Established;
         // From now on the library knows the session itself.
         self.eventloop.mqtt_options.clear_session_store();
+        // With a new session the library has made everything new.
+        self.eventloop.state.events.shrink_to(client::QUIET_EVENTS);
         let window = Window { acknowledged: self.in_flight, exactly_once: self.in_flight.min(QOS2_WINDOW) };
         Signal::Up { session_present: connack.session_present, offer: OFFER, window }
     }

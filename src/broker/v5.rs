@@ -38,7 +38,7 @@ const LARGEST_INCOMING: u32 = 1 << 20;
 pub(super) fn open(opening: &Opening<'_>) -> (impl Client + use<>, impl Source + use<>) {
     let (client, mut eventloop) = AsyncClient::builder(options(opening)).capacity(client::HANDED_OVER_AT_MOST).build();
     // 50 KB for events to come: much for one of many connections. It grows when it must.
-    eventloop.state.events.shrink_to_fit();
+    eventloop.state.events.shrink_to(client::QUIET_EVENTS);
     let expiry_at_end = match (opening.purpose, opening.ledger) {
         // The next process could not use the session.
         (Purpose::Gateway, None) | (Purpose::Probe, _) => Some(0),
@@ -95,7 +95,7 @@ fn options(opening: &Opening<'_>) -> MqttOptions {
         .set_receive_maximum(Some(settings.in_flight))
         .set_max_packet_size(Some(LARGEST_INCOMING))
         .set_outgoing_inflight_upper_limit(resume::packets(ledger, settings.in_flight))
-        .set_max_request_batch(client::REQUEST_BATCH)
+        .set_max_request_batch(purpose.batch())
         .set_ack_mode(AckMode::Manual);
     let expiry = match (purpose, ledger) {
         (Purpose::Gateway, None) => Some(client::whole_seconds(SESSION_EXPIRY)),
@@ -206,7 +206,8 @@ impl Source for V5Source {
     async fn next(&mut self) -> Option<Signal> {
         match self.stage {
             Stage::ToWipe => {
-                if let Err(error) = wipe(self.eventloop.options.clone()).await {
+                // Once in the life of the gateway: no client's connection is to have room for it.
+                if let Err(error) = Box::pin(wipe(self.eventloop.options.clone())).await {
                     return Some(Signal::Failed(failure(error)));
                 }
                 self.stage = Stage::Wiped;

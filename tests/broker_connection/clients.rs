@@ -1,9 +1,10 @@
 //! Clients' own connections: what the broker hears of each client, and what the core hears of the broker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use mqttsn_gateway::broker::{Broker, ClientSettings, Connection, Protocol, Submitted};
 use mqttsn_gateway::core::{
     BrokerCommand, BrokerEvent, BrokerReason, ConnId, ConnectSpec, Delivery, Message, PublishOutcome, SessionNumber,
@@ -255,6 +256,33 @@ async fn closed_comes_last_and_always() {
     assert_eq!(client.submit(BrokerCommand::Ack { delivery: Delivery(1) }), Submitted::TooLate);
 }
 
+#[tokio::test]
+async fn only_so_many_connections_are_opening_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    let (sender, mut events) = mpsc::channel(16);
+    let clients = ClientSettings { connects_at_once: 2, ..ClientSettings::default() };
+    let broker = Broker::new(settings(&url, Protocol::V5), clients).unwrap();
+    let connect = |number| broker.connect_client(ConnId(number), clean("client"), None, sender.clone()).unwrap();
+    let _clients: Vec<Connection> = (1..=5).map(connect).collect();
+
+    let (mut opening, mut up) = (VecDeque::new(), Vec::new());
+    while up.len() < 4 {
+        while opening.len() < 2 {
+            opening.push_back(timeout(PATIENCE, accept(&listener)).await.expect("as many as may be"));
+        }
+        assert!(listener.accept().now_or_never().is_none(), "one more than may be");
+        let mut stream = opening.pop_front().unwrap();
+        stream.write_all(CONNACK).await.unwrap();
+        up.push(stream);
+        let (_, batch) = timeout(PATIENCE, events.recv()).await.expect("it is up").unwrap();
+        assert!(matches!(batch[..], [BrokerEvent::Up { .. }]), "{batch:?}");
+    }
+    // An attempt that fails makes room as well.
+    drop(opening.pop_front());
+    timeout(PATIENCE, accept(&listener)).await.expect("the next one");
+}
+
 /// What 200 clients have heard so far.
 struct Crowd {
     clients: BTreeMap<ConnId, Connection>,
@@ -274,8 +302,8 @@ impl Crowd {
         Self { clients: (1..=Self::SIZE).map(connect).collect(), events }
     }
 
-    fn submit(&self, command: &BrokerCommand) {
-        for client in self.clients.values() {
+    fn submit(&mut self, command: &BrokerCommand) {
+        for client in self.clients.values_mut() {
             assert_eq!(client.submit(command.clone()), Submitted::Queued);
         }
     }

@@ -92,15 +92,15 @@ impl Core {
         core
     }
 
-    pub(crate) fn submit(&self, command: BrokerCommand) {
+    pub(crate) fn submit(&mut self, command: BrokerCommand) {
         assert_eq!(self.connection.submit(command), Submitted::Queued);
     }
 
-    pub(crate) fn publish(&self, token: u64, message: Message) {
+    pub(crate) fn publish(&mut self, token: u64, message: Message) {
         self.submit(BrokerCommand::Publish { token: Some(Token(token)), message });
     }
 
-    pub(crate) fn ack(&self, delivery: Option<Delivery>) {
+    pub(crate) fn ack(&mut self, delivery: Option<Delivery>) {
         self.submit(BrokerCommand::Ack { delivery: delivery.unwrap() });
     }
 

@@ -186,7 +186,7 @@ async fn many_messages_arrive_once_each_although_the_process_dies_again_and_agai
             }
             let (under_way, number) = (keeper.under_way(), 1 + life % 7);
             keeper.set_fate(if life % 2 == 0 { Fate::DiesBefore(number) } else { Fate::DiesAfter(number) });
-            let core = Core::kept(settings(&broker.url(), protocol), &keeper);
+            let mut core = Core::kept(settings(&broker.url(), protocol), &keeper);
             for token in outstanding.iter().filter(|token| !under_way.contains(token)) {
                 core.publish(*token, message("a", token.to_string(), Qos::ExactlyOnce));
             }

@@ -88,6 +88,21 @@ fn a_broker_that_does_not_answer_in_time_is_congestion() {
 }
 
 #[test]
+fn a_client_that_repeats_its_connect_hears_no_later_that_the_broker_is_silent() {
+    let mut world = by_hand();
+    asks(&mut world, "C", "c1", 0x04);
+    for _ in 0..2 {
+        world.passes(10.0);
+        world.client("C").sends(&frames::connect("c1", 0x04, 60));
+    }
+    world.passes(9.9);
+    world.passes(0.1);
+    world.client("C").hears("030501");
+    world.notes("CONNECT of C refused: BrokerSilent");
+    world.broker().gets("DISCONNECT");
+}
+
+#[test]
 fn a_refused_client_may_try_again_when_the_former_connection_has_ended() {
     let mut world = by_hand();
     let connect = asks(&mut world, "C", "c1", 0x04);

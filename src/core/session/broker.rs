@@ -14,8 +14,12 @@ impl Session {
     /// Everything is known that the client has to say: see to it that it can be served.
     pub(super) fn reach_broker(&mut self, cx: &mut Context<'_>, route: Route, keep_alive: u16) {
         let request = self.request();
+        let mut due = cx.now + cx.settings.timers.broker_wait;
         if !cx.upstream.suits(self.key, &request) {
             self.leave_to_broker(cx);
+        } else if let Phase::Handshake(Handshake { step: HandshakeStep::Broker, due: former, .. }) = &self.phase {
+            // A client that repeats its CONNECT would put off its answer for ever.
+            due = *former;
         }
         let (upstream, mut means) = cx.upstream();
         match upstream.connect(&mut means, self.owner(), request) {
@@ -26,7 +30,7 @@ impl Session {
                     former: self.phase.former(),
                     keep_alive,
                     step: HandshakeStep::Broker,
-                    due: cx.now + cx.settings.timers.broker_wait,
+                    due,
                     resends: 0,
                 });
             }
