@@ -190,9 +190,10 @@ impl Driver {
         let running = self.stage == Stage::Running;
         tokio::select! {
             biased;
+            // First, because it ends seldom, and others wait for it.
+            committed = next_commit(&mut self.commits) => Wake::Commit(committed),
             signal = wire.signals.next(), if self.retry_at.is_none() => Wake::Signal(signal.unwrap_or(Signal::Closed)),
             answer = self.outbound.next_answer() => Wake::Answer(answer),
-            committed = next_commit(&mut self.commits) => Wake::Commit(committed),
             command = self.commands.next(), if running => Wake::Command(command),
             turn = turn(self.retry_at, self.setup.turns.as_ref()) => Wake::Retry(turn),
             () = until(self.stage.end()) => Wake::Overdue,
@@ -418,7 +419,7 @@ impl Driver {
 
     /// Lets the last commit end.
     async fn settle(&mut self) {
-        let until = Instant::now() + LEAVE_WITHIN;
+        let until = self.stage.end().unwrap_or_else(|| Instant::now() + LEAVE_WITHIN);
         while self.setup.ledger.as_ref().is_some_and(|ledger| !ledger.is_settled()) {
             match timeout_at(until, next_commit(&mut self.commits)).await {
                 Ok(committed) => self.on_commit(committed),

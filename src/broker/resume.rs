@@ -55,7 +55,7 @@ impl TakenUp {
     /// The packet id up to which all is answered. In the library it gives only the order in which packets are sent
     /// again on the next connection.
     pub(super) fn last_answered(&self) -> u16 {
-        self.checkpoint.outgoing.first().map_or(self.last_packet(), |oldest| oldest.packet - 1)
+        self.checkpoint.outgoing.first().map_or_else(|| self.last_packet(), |oldest| oldest.packet - 1)
     }
 
     /// Messages first and then PUBRELs, as the library has it.

@@ -360,7 +360,8 @@ fn failure(error: ConnectionError) -> Failure {
         ConnectionError::ConnectionRefused(code) => Failure::Refused(refusal(code)),
         ConnectionError::MqttState(error) => match error {
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => Failure::of_io(error),
-            StateError::OutgoingPacketTooLarge { .. } => Failure::TooLarge,
+            StateError::OutgoingPacketTooLarge { .. }
+            | StateError::Deserialization(mqttbytes::Error::OutgoingPacketTooLarge { .. }) => Failure::TooLarge,
             StateError::ConnectionAborted => Failure::Closed,
             StateError::AwaitPingResp => Failure::Silent,
             StateError::ServerDisconnect { reason_code, reason_string } => {

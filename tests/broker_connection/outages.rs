@@ -134,7 +134,7 @@ async fn subscribes_and_publishes_given_while_the_broker_is_away_are_carried_out
 }
 
 /// Stands before a broker and ends the connection when the word comes by. Returns its address.
-async fn touchy_broker(broker: SocketAddr, word: &'static [u8]) -> SocketAddr {
+pub(crate) async fn touchy_broker(broker: SocketAddr, word: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

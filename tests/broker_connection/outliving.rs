@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mqttsn_gateway::broker::{Protocol, SessionKeeper as _};
-use mqttsn_gateway::core::{BrokerEvent, ConnectSpec, Origin, PublishOutcome, SessionNumber};
+use mqttsn_gateway::core::{BrokerEvent, BrokerReason, ConnectSpec, Origin, PublishOutcome, SessionNumber};
 use mqttsn_gateway::wire::Qos;
 
 use crate::core::{Core, message, settings};
 use crate::keeper::{Fate, MemoryKeeper};
 use crate::mosquitto::Mosquitto;
+use crate::outages::touchy_broker;
 use crate::proxy::{PUBCOMP, PUBLISH, PUBREC, PUBREL, Packet, Proxy};
 
 const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
@@ -33,6 +34,12 @@ impl Core {
                 "end" => return heard,
                 other => heard.push(other.to_owned()),
             }
+        }
+    }
+
+    async fn all_published(&mut self, messages: usize) {
+        for _ in 0..messages {
+            assert_eq!(self.published().await.1, ACCEPTED);
         }
     }
 
@@ -190,7 +197,10 @@ async fn many_messages_arrive_once_each_although_the_process_dies_again_and_agai
             for token in outstanding.iter().filter(|token| !under_way.contains(token)) {
                 core.publish(*token, message("a", token.to_string(), Qos::ExactlyOnce));
             }
-            keeper.has_been_asked(number).await;
+            tokio::select! {
+                () = keeper.has_been_asked(number) => {}
+                () = core.all_published(outstanding.len()) => {}
+            }
         }
         keeper.set_fate(Fate::Kept);
         let mut core = Core::kept(settings(&broker.url(), protocol), &keeper);
@@ -338,5 +348,48 @@ async fn a_broker_that_is_away_at_the_start_finds_everything_as_it_was() {
         let answers = [core.published().await, core.published().await];
         assert_eq!(answers, [(TOKEN, ACCEPTED), (8, ACCEPTED)], "{protocol:?}");
         assert_eq!(core.end().await, Vec::<BrokerEvent>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_an_earlier_process_that_the_broker_hangs_up_on_is_given_up() {
+    let broker = Mosquitto::start();
+    for protocol in BOTH {
+        let proxy = Proxy::start(broker.addr()).await;
+        let keeper = Arc::new(MemoryKeeper::new());
+        let mut former = Core::kept(settings(&proxy.url(), protocol), &keeper);
+        former.up().await;
+        proxy.hold(Packet::ToBroker(PUBLISH));
+        former.publish(TOKEN, message("forbidden", "", Qos::ExactlyOnce));
+        proxy.holds().await;
+        drop(former);
+        let url = format!("mqtt://{}", touchy_broker(broker.addr(), b"forbidden").await);
+        let mut core = Core::kept(settings(&url, protocol), &keeper);
+        assert_eq!(core.published().await, (TOKEN, PublishOutcome::Lost), "{protocol:?}");
+        core.says(8, "").await;
+        core.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_under_way_that_has_become_too_large_for_the_broker_does_not_block_the_others() {
+    let large = |qos| message("a", vec![b'x'; 300], qos);
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let mut broker = Mosquitto::with_persistence("");
+        let proxy = Proxy::start(broker.addr()).await;
+        let mut core = Core::kept(settings(&proxy.url(), Protocol::V5), &Arc::new(MemoryKeeper::new()));
+        core.up().await;
+        proxy.hold(Packet::ToBroker(PUBLISH));
+        core.publish(TOKEN, large(qos));
+        proxy.holds().await;
+        broker.stop();
+        broker.configure("max_packet_size 200");
+        broker.resume();
+        let (token, outcome) = core.published().await;
+        let too_large = PublishOutcome::Refused(BrokerReason(0x95));
+        assert_eq!(token, TOKEN);
+        assert_eq!(outcome, if qos == Qos::ExactlyOnce { PublishOutcome::Lost } else { too_large });
+        core.says(8, "").await;
+        core.end().await;
     }
 }

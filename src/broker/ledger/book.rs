@@ -40,7 +40,9 @@ pub(super) struct Book {
     revision: u64,
     /// The last revision that has to be kept before another packet of a QoS 2 exchange goes out.
     required: u64,
-    /// Of what an earlier process has sent.
+    /// How many of `outgoing` an earlier process has sent.
+    earlier: usize,
+    /// Of those.
     breaks: Breaks,
 }
 
@@ -87,6 +89,7 @@ impl Book {
             let (serial, sender) = (book.next_serial(), Sender::AnEarlierOne);
             book.outgoing.insert(packet, Entry { serial, sender, token, progress, verdict: None });
         }
+        book.earlier = book.outgoing.len();
         book
     }
 
@@ -191,6 +194,7 @@ impl Book {
             Some((entry.token?, entry.verdict.map_or(PublishOutcome::Lost, PublishOutcome::Refused)))
         }));
         self.incoming.clear();
+        self.earlier = 0;
         self.revision += 1;
     }
 
@@ -206,7 +210,7 @@ impl Book {
     /// The broker ended a connection early. Returns whether something of an earlier process's is suspected to be why:
     /// what this process sends is under suspicion elsewhere.
     pub(super) fn broke_early(&mut self) -> bool {
-        if self.of_an_earlier_process() > 0 {
+        if self.earlier > 0 {
             self.breaks.count(Pace::Full);
         } else {
             self.breaks.excuse();
@@ -221,7 +225,7 @@ impl Book {
 
     /// How many exchanges are under way that an earlier process has begun.
     pub(super) fn of_an_earlier_process(&self) -> usize {
-        self.outgoing.values().filter(|entry| entry.sender == Sender::AnEarlierOne).count()
+        self.earlier
     }
 
     /// Returns what has to survive, if anything has.
@@ -256,7 +260,8 @@ impl Book {
     /// with its last packet, which the broker answers once more, and its packet id is not given to another message
     /// before that one is kept, and this with it.
     fn settle(&mut self, packet: u16, outcome: PublishOutcome) {
-        let token = self.outgoing.remove(&packet).and_then(|entry| entry.token);
+        let Some(Entry { sender, token, .. }) = self.outgoing.remove(&packet) else { return };
+        self.earlier -= usize::from(sender == Sender::AnEarlierOne);
         self.settled.extend(token.map(|token| (token, outcome)));
         self.revision += 1;
     }
@@ -415,6 +420,7 @@ mod tests {
         assert!(!resumed.requires(), "it is kept already");
         resumed.completed(250);
         assert_eq!(resumed.take_settled(), [(Token(1), ACCEPTED)]);
+        assert_eq!(resumed.of_an_earlier_process(), 1);
     }
 
     #[test]
