@@ -239,6 +239,31 @@ fn the_broker_is_acknowledged_when_all_have_the_message_or_have_it_stored() {
 }
 
 #[test]
+fn acknowledgements_go_out_as_their_messages_are_stored_whatever_has_come_since() {
+    let mut world = asleep();
+    world.broker().publishes("a/b", 1, "1");
+    world.broker().publishes("a/b", 1, "2");
+    world.store().stores_one();
+    world.broker().gets("ACK 1");
+    world.broker().publishes("a/b", 1, "3");
+    world.store().stores_one();
+    world.broker().gets("ACK 2");
+    world.store().stores_one();
+    world.broker().gets("ACK 3");
+}
+
+#[test]
+fn a_qos_2_publish_goes_up_as_its_exchange_is_stored_whatever_has_come_since() {
+    let mut world = connected();
+    world.client("C").says("080c400001000778");
+    world.client("C").says("080c400001000879");
+    world.store().stores_one();
+    world.broker().gets("PUBLISH q2 a/b x");
+    world.store().stores_one();
+    world.broker().gets("PUBLISH q2 a/b y");
+}
+
+#[test]
 fn a_slow_client_s_oldest_message_is_stored_before_it_is_acknowledged() {
     let mut world = World::with_settings(|settings| settings.limits.unacknowledged_deliveries = 1);
     world.client("C").connects("c1");
