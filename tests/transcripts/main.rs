@@ -95,6 +95,7 @@ mod durable {
     mod shared_will;
 
     // What a store promises.
+    mod failing;
     mod stored;
 }
 

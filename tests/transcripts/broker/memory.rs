@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use mqttsn_gateway::core::{
     BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, ConnectSpec, Delivery, Message, Mode, Origin,
-    PacketId, SubscriptionId,
+    PacketId, PublishOutcome, SubscriptionId, Token,
 };
 use mqttsn_gateway::wire::Qos;
 
@@ -120,6 +120,12 @@ impl BrokerMemory {
         assert!(is_usable, "{command:?} to {conn:?}, which is {state:?}");
         let is_will = self.mode == Mode::Transparent && conn != ConnId::OWN;
         match command {
+            // It was on its way to the store when the connection broke.
+            BrokerCommand::Publish { token: Some(token), .. } if state == Some(State::Down) && outlives(*token) => {
+                let outcome = PublishOutcome::Busy;
+                self.due.push_back((conn, BrokerEvent::Published { token: *token, outcome }));
+                return false;
+            }
             BrokerCommand::Publish { token, message } => {
                 assert_eq!(state, Some(State::Up), "a publish to a connection that is down");
                 let is_acknowledged = message.qos > Qos::AtMostOnce;
@@ -347,6 +353,11 @@ fn matches(filter: &str, topic: &str) -> bool {
         }
     }
     topic_levels.next().is_none()
+}
+
+/// Whether a token is one of those that outlive the gateway, and with it the wait for the store.
+fn outlives(token: Token) -> bool {
+    token.0 >> 63 == 1
 }
 
 /// What a message that comes for the first time says of itself.
