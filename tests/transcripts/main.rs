@@ -96,6 +96,7 @@ mod durable {
 
     // What a store promises.
     mod failing;
+    mod kept;
     mod stored;
 }
 

@@ -91,6 +91,7 @@ impl Kept {
     pub(super) fn take(
         &mut self,
         means: &mut Means<'_>,
+        line: &Line,
         session: SessionNumber,
         message: Message,
     ) -> Result<(), Declined> {
@@ -99,22 +100,19 @@ impl Kept {
         let terms = self.rules.terms(settings, &message.topic, message.qos, now);
         // What only waits for its turn behind others is not subject to the outage's rules.
         let policy = match terms.policy {
-            OutagePolicy::Drop if self.holds(session) => OutagePolicy::Keep,
+            OutagePolicy::Drop if line.is_up() => OutagePolicy::Keep,
             OutagePolicy::Drop => return Err(Declined::ByRule),
             policy @ (OutagePolicy::Keep | OutagePolicy::Latest) => policy,
         };
-        if policy == OutagePolicy::Latest
-            && let Some(older) = self.latest.get(&message.topic).copied()
-            && self.entries.get(&older).is_some_and(|entry| entry.state == State::Waiting)
-        {
-            stats.superseded += 1;
-            self.remove(out, journal, older);
-        }
-        if !self.has_room(settings, &message) {
+        if !self.has_room(settings, &message, policy) {
             self.drop_expired(now, out, journal, stats);
-            if !self.has_room(settings, &message) {
+            if !self.has_room(settings, &message, policy) {
                 return Err(Declined::Full);
             }
+        }
+        if let Some((older, _)) = self.superseded(&message, policy) {
+            stats.superseded += 1;
+            self.remove(out, journal, older);
         }
         let place = journal.number();
         let token = (message.qos == Qos::ExactlyOnce).then(|| journal.token());
@@ -228,8 +226,16 @@ impl Kept {
         Answered::GoOn
     }
 
-    fn has_room(&self, settings: &OutageSettings, message: &Message) -> bool {
-        self.entries.len() < settings.messages && self.octets + octets(message) <= settings.octets
+    fn has_room(&self, settings: &OutageSettings, message: &Message, policy: OutagePolicy) -> bool {
+        let freed = self.superseded(message, policy).map(|(_, entry)| octets(&entry.message));
+        self.entries.len() - usize::from(freed.is_some()) < settings.messages
+            && self.octets - freed.unwrap_or(0) + octets(message) <= settings.octets
+    }
+
+    /// Returns the message whose place a new one takes, if only the newest of its topic is kept.
+    fn superseded(&self, message: &Message, policy: OutagePolicy) -> Option<(u64, &Entry)> {
+        let place = self.latest.get(&message.topic).filter(|_| policy == OutagePolicy::Latest)?;
+        self.entries.get(place).filter(|entry| entry.state == State::Waiting).map(|entry| (*place, entry))
     }
 
     fn drop_expired(&mut self, now: Instant, out: &mut Outputs, journal: &mut Journal, stats: &mut Stats) {

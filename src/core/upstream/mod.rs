@@ -623,7 +623,7 @@ impl Upstream {
         {
             return Err(why);
         }
-        self.kept.take(means, owner, message).map_err(|declined| match declined {
+        self.kept.take(means, &self.own, owner, message).map_err(|declined| match declined {
             Declined::Full => PublishRefusal::TooManyKept,
             Declined::ByRule => PublishRefusal::NotKept,
         })
