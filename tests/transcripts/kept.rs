@@ -119,6 +119,23 @@ fn so_many_are_under_way_at_once() {
 }
 
 #[test]
+fn what_a_client_sends_after_it_has_connected_anew_does_not_overtake_what_it_sent_before() {
+    let mut world = broker_away();
+    for n in 1..=65 {
+        keeps(&mut world, "C", n, &n.to_string());
+    }
+    world.client("C").disconnects("c1");
+    world.broker().comes_back();
+    let mut asked: Vec<_> = (1..=64).map(|n| world.broker().gets(&format!("PUBLISH q1 ab {n}"))).collect();
+    world.client("C").connects("c1");
+    keeps(&mut world, "C", 66, "66");
+    for n in 65..=66 {
+        world.broker().accepts(asked.remove(0));
+        asked.push(world.broker().gets(&format!("PUBLISH q1 ab {n}")));
+    }
+}
+
+#[test]
 fn a_repeated_publish_is_kept_once() {
     let mut world = broker_away();
     keeps(&mut world, "C", 7, "x");
