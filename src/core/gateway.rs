@@ -91,11 +91,16 @@ impl Gateway {
 
     /// Takes one input and appends to `out` what it calls for.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Outputs) {
+        let mut start = out.queue.len();
         match input {
             Input::Frame { from, cast, bytes } => self.on_frame(now, from, cast, bytes, out),
             Input::Broker { conn, event } => self.on_broker(now, conn, event, out),
             Input::Deadline => {}
-            Input::Stored(token) => self.journal.on_stored(out, token),
+            Input::Stored(token) => {
+                self.journal.on_stored(out, token);
+                // What has waited for long enough does not wait for what was written since.
+                start = out.queue.len();
+            }
             Input::StoreFailing => self.journal.on_failing(out),
             Input::Shutdown => self.upstream.shut_down(out),
         }
@@ -109,7 +114,7 @@ impl Gateway {
             self.with_session(now, SessionKey(key), out, Session::on_deadline);
         }
         self.upstream.note_questions(out, &mut self.journal);
-        self.journal.withhold_commands(out);
+        self.journal.withhold_commands(out, start);
     }
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.

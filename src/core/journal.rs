@@ -163,12 +163,12 @@ impl Journal {
     }
 
     /// Holds back what the broker must not hear before everything written so far is stored: acknowledgements, and
-    /// messages that are sent exactly once.
-    pub(super) fn withhold_commands(&mut self, out: &mut Outputs) {
+    /// messages that are sent exactly once. What stands before `start` was held back already.
+    pub(super) fn withhold_commands(&mut self, out: &mut Outputs, start: usize) {
         if !self.awaits(self.written) {
             return;
         }
-        for output in out.queue.extract_if(.., |output| is_a_promise(output)) {
+        for output in out.queue.extract_if(start.., |output| is_a_promise(output)) {
             if let Output::Broker { conn, command } = output {
                 self.withheld.entry(self.written).or_default().push(Withheld::Command { conn, command });
             }

@@ -71,6 +71,23 @@ impl<'w> Broker<'w> {
         }
     }
 
+    /// As [`Broker::gets`] with a store, if the connection is shared: what is stored is acknowledged. Otherwise there is
+    /// nothing to get.
+    #[track_caller]
+    pub(crate) fn gets_if_kept(&mut self, wanted: &str) {
+        if self.world.is_shared() && self.world.keeps() {
+            self.gets(wanted);
+        }
+    }
+
+    /// As [`Broker::gets`] where [`Broker::gets_if_kept`] gets nothing.
+    #[track_caller]
+    pub(crate) fn gets_unless_kept(&mut self, wanted: &str) {
+        if !(self.world.is_shared() && self.world.keeps()) {
+            self.gets(wanted);
+        }
+    }
+
     /// The broker gets a SUBSCRIBE for this filter at whatever QoS: others may ask for more.
     #[track_caller]
     pub(crate) fn gets_subscribe(&mut self, filter: &str) -> Asked {
@@ -238,6 +255,10 @@ impl<'w> Broker<'w> {
 }
 
 impl Asked {
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.token
+    }
+
     /// Whether both went over the same connection.
     pub(crate) fn is_on_the_connection_of(&self, other: &Self) -> bool {
         self.conn == other.conn

@@ -78,7 +78,7 @@ impl Transparent {
         &mut self,
         out: &mut Outputs,
         limits: &Limits,
-        Owner { key: owner, number }: Owner,
+        Owner { key: owner, number, .. }: Owner,
         request: Request,
     ) -> Access {
         if let Some(line) = self.line(owner) {
