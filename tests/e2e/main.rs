@@ -9,6 +9,7 @@
 
 mod absent;
 mod battery;
+mod bench;
 mod broker_loss;
 mod configured;
 mod discovery;

@@ -366,3 +366,6 @@ fn note_arrival(flow: &mut Flow, seen: &mut Seen, stamp: &Stamp, sent: u32, now:
         None => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
