@@ -1,5 +1,7 @@
 //! `bench` in front of the real gateway: what it counts must be what happened.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use crate::support::gateway::{run, text_of};
@@ -59,7 +61,7 @@ fn a_mixed_load_goes_both_ways_and_the_gateways_cost_is_told() {
 fn many_devices_behind_a_forwarder_share_a_serial_line() {
     let broker = Mosquitto::start();
     let line = SerialLine::plug_in();
-    let port = |end: &std::path::Path| format!("{},baud=1000000,framing=slip-crc", end.display());
+    let port = |end: PathBuf| format!("{},baud=1000000,framing=slip-crc", end.display());
     let _gateway = Gateway::before(&broker.url(), &["--serial", &port(line.gateway_end())]);
     let flags = ["--serial", &port(line.node_end()), "--forwarders", "1", "-c", "3", "-d", "0.5"];
     let output = run(&[&["bench", "pub", "--broker", &broker.url(), "--json", "--quiet"][..], &flags].concat());
