@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::config::Overrides;
 use crate::links::SerialArgument;
+use crate::tools::bench::BenchArgs;
 use crate::tools::publish::PublishArgs;
 use crate::tools::subscribe::SubscribeArgs;
 
@@ -51,6 +52,8 @@ pub enum Command {
     Pub(PublishArgs),
     /// Subscribe through an MQTT-SN gateway, in the manner of mosquitto_sub
     Sub(SubscribeArgs),
+    /// Put load on any MQTT-SN gateway, and measure what becomes of it
+    Bench(BenchArgs),
 }
 
 /// The frames to explain.
@@ -138,7 +141,8 @@ mod tests {
     fn run(line: &str) -> Overrides {
         match parse(line).unwrap() {
             Command::Run(args) => args.overrides(),
-            other @ (Command::Check(_) | Command::Decode(_) | Command::Pub(_) | Command::Sub(_)) => {
+            other
+            @ (Command::Check(_) | Command::Decode(_) | Command::Pub(_) | Command::Sub(_) | Command::Bench(_)) => {
                 panic!("{line}: {other:?}")
             }
         }
