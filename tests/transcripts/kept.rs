@@ -277,7 +277,7 @@ fn what_is_too_old_is_dropped_when_its_turn_comes() {
     keeps(&mut world, "C", 2, "2");
     world.passes(10.0);
     world.broker().comes_back();
-    drains(&mut world, &["2"]);
+    drains(&mut world, &["2, expires in 20s"]);
     assert_eq!(world.stats().expired, 1);
 }
 
@@ -293,7 +293,7 @@ fn what_is_too_old_makes_room() {
     keeps(&mut world, "C", 3, "3");
     assert_eq!(world.stats().expired, 2);
     world.broker().comes_back();
-    drains(&mut world, &["3"]);
+    drains(&mut world, &["3, expires in 30s"]);
 }
 
 #[test]
@@ -387,4 +387,24 @@ fn a_will_goes_out_at_once_while_the_broker_is_there_whatever_is_kept_of_its_top
     world.notes("lost c1: KeepAlive");
     world.notes("will of c1 to ab");
     drains(&mut world, &["bye"]);
+}
+
+#[test]
+fn devices_find_the_gateway_while_the_broker_is_away() {
+    let mut world = World::with_link(|link| link.advertise = Some(Duration::from_secs(900)));
+    world.everyone_hears(0, "0500010384 ADVERTISE");
+    world.broker().goes_down();
+    world.client("C").says("030100 SEARCHGW").hears("030201 GWINFO");
+    world.everyone_hears(0, "030201");
+    world.passes(900.0);
+    world.everyone_hears(0, "0500010384");
+}
+
+#[test]
+fn what_is_left_of_a_kept_message_s_time_goes_with_it_to_the_broker() {
+    let mut world = broker_away_with(|outage| outage.max_age = Some(Duration::from_secs(60)));
+    keeps(&mut world, "C", 1, "x");
+    world.passes(20.0);
+    world.broker().comes_back();
+    world.broker().gets("PUBLISH q1 ab x, expires in 40s");
 }

@@ -176,8 +176,9 @@ impl Kept {
                     continue;
                 }
             };
+            let expires_in = entry.expires.map(|at| at - *now);
             if message.qos == Qos::AtMostOnce {
-                out.command(line.conn(), BrokerCommand::Publish { token: None, message });
+                out.command(line.conn(), BrokerCommand::Publish { token: None, message, expires_in });
                 self.remove(out, journal, place);
                 continue;
             }
@@ -188,7 +189,7 @@ impl Kept {
             };
             entry.state = State::UnderWay;
             self.under_way += 1;
-            out.command(line.conn(), BrokerCommand::Publish { token: Some(token), message });
+            out.command(line.conn(), BrokerCommand::Publish { token: Some(token), message, expires_in });
         }
     }
 

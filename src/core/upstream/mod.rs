@@ -230,7 +230,7 @@ impl Upstream {
         } else {
             self.tokens.issue(pending)
         };
-        means.out.command(conn, BrokerCommand::Publish { token: Some(token), message });
+        means.out.command(conn, BrokerCommand::Publish { token: Some(token), message, expires_in: None });
         Ok(Taken::AtBroker(token))
     }
 
@@ -639,7 +639,10 @@ impl Upstream {
             Ok(fitting) => {
                 self.wills_in_flight += 1;
                 let token = self.tokens.issue(Pending::Will { message });
-                out.command(ConnId::OWN, BrokerCommand::Publish { token: Some(token), message: fitting });
+                out.command(
+                    ConnId::OWN,
+                    BrokerCommand::Publish { token: Some(token), message: fitting, expires_in: None },
+                );
             }
             Err(why) if why.may_pass() => self.wills.push_back(message),
             Err(_) => return WillFate::Dropped,

@@ -126,7 +126,7 @@ impl BrokerMemory {
                 self.due.push_back((conn, BrokerEvent::Published { token: *token, outcome }));
                 return false;
             }
-            BrokerCommand::Publish { token, message } => {
+            BrokerCommand::Publish { token, message, .. } => {
                 assert_eq!(state, Some(State::Up), "a publish to a connection that is down");
                 let is_acknowledged = message.qos > Qos::AtMostOnce;
                 assert!(token.is_some() || !is_acknowledged || is_will, "nobody waits for the acknowledgement");
