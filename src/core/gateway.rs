@@ -56,7 +56,7 @@ pub struct Gateway {
     deadlines: Deadlines,
     discovery: Discovery,
     strays: Strays,
-    queue_rules: QueueRules,
+    pub(super) queue_rules: QueueRules,
     /// In front of the topics of QoS -1 publishes.
     nobody_prefix: Prefix,
     /// QoS -1 publishes, by link.

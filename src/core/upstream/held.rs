@@ -28,10 +28,11 @@ pub(super) enum Grant {
 }
 
 impl Held {
-    /// Takes back what a former process stored; a filter that it could not have stored is none.
-    pub(super) fn restore(&mut self, record: &FilterRecord) {
-        let Ok(filter) = TopicFilter::parse(record.filter.as_bytes()) else { return };
+    /// Takes back what a former process stored. Returns whether it is a filter.
+    pub(super) fn restore(&mut self, record: &FilterRecord) -> bool {
+        let Ok(filter) = TopicFilter::parse(record.filter.as_bytes()) else { return false };
         self.filters.insert(filter, record.granted.map_or(Grant::Unknown, |id| Grant::Under(SubscriptionId(id))));
+        true
     }
 
     pub(super) fn get(&self, filter: &TopicFilter) -> Option<Grant> {
