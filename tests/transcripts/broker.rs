@@ -7,7 +7,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerReason, ConnId, Message, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
+    BrokerCommand, BrokerEvent, BrokerReason, ConnId, Message, PacketId, PublishOutcome, SubscribeOutcome,
+    SubscriptionId, Token,
 };
 use mqttsn_gateway::wire::Qos;
 
@@ -163,6 +164,13 @@ impl<'w> Broker<'w> {
     #[track_caller]
     pub(crate) fn sends_on(&mut self, connection: &Asked, topic: &str, qos: u8, payload: &str) {
         self.world.broker.send(connection.conn, message(topic, qos, payload, false), Vec::new());
+        self.world.broker_acts();
+    }
+
+    /// A QoS 2 message that the broker says it has sent before, under this packet id.
+    #[track_caller]
+    pub(crate) fn sends_again(&mut self, packet: u16, topic: &str, payload: &str) {
+        self.world.broker.send_again(ConnId::OWN, PacketId(packet), message(topic, 2, payload, false));
         self.world.broker_acts();
     }
 

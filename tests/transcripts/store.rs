@@ -102,6 +102,12 @@ impl<'w> Store<'w> {
         self.world.input(Input::Stored(stored));
     }
 
+    /// Everything asked for so far is stored, and the gateway killed before it hears of that.
+    #[track_caller]
+    pub(crate) fn stores_unheard(&mut self) {
+        self.world.store.store_all().expect("something to store");
+    }
+
     /// Everything asked for so far is stored.
     #[track_caller]
     pub(crate) fn stores(&mut self) {
