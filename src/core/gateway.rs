@@ -113,8 +113,8 @@ impl Gateway {
         while let Some(key) = self.deadlines.pop(now) {
             self.with_session(now, SessionKey(key), out, Session::on_deadline);
         }
-        self.upstream.note_questions(out, &mut self.journal);
-        self.journal.withhold_commands(out, start);
+        let questions = self.upstream.note_questions(out, &mut self.journal);
+        self.journal.withhold_commands(out, start, &questions);
     }
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.

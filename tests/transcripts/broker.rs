@@ -129,6 +129,12 @@ impl<'w> Broker<'w> {
         self.answers(subscribe.clone(), |token| BrokerEvent::Subscribed { token, outcome });
     }
 
+    /// The broker holds the filter, and nobody was there to hear its SUBACK.
+    pub(crate) fn has_granted(&mut self, subscribe: &Asked, qos: u8) {
+        let (filter, id) = subscribe.filter.clone().expect("a SUBSCRIBE");
+        self.world.broker.grant(subscribe.conn, filter, id, level(qos));
+    }
+
     #[track_caller]
     pub(crate) fn refuses_subscribe(&mut self, subscribe: &Asked, reason: u8) {
         let outcome = SubscribeOutcome::Refused(BrokerReason(reason));
