@@ -97,6 +97,9 @@ mod durable {
     // What a store promises.
     mod failing;
     mod kept;
+    mod restart_broker;
+    mod restart_exchanges;
+    mod restarts;
     mod stored;
 }
 

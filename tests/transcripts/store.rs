@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use mqttsn_gateway::core::{Input, Record, RecordKey, StoreOp, StoreToken};
+use mqttsn_gateway::core::{Input, Record, RecordKey, SessionRecord, StoreOp, StoreToken};
 
 use crate::broker::Asked;
 use crate::world::World;
@@ -102,6 +102,12 @@ impl<'w> Store<'w> {
         self.world.input(Input::Stored(stored));
     }
 
+    /// Everything asked for so far is stored, and the gateway killed before it hears of that.
+    #[track_caller]
+    pub(crate) fn stores_unheard(&mut self) {
+        self.world.store.store_all().expect("something to store");
+    }
+
     /// Everything asked for so far is stored.
     #[track_caller]
     pub(crate) fn stores(&mut self) {
@@ -133,6 +139,16 @@ impl<'w> Store<'w> {
     /// Somebody else writes a record.
     pub(crate) fn gets(&mut self, record: Record) {
         self.world.store.records.insert(record.key(), record);
+    }
+
+    /// Returns what it has of a client's session.
+    #[track_caller]
+    pub(crate) fn session(&self, client_id: &str) -> SessionRecord {
+        let of_client = |record: &Record| match record {
+            Record::Session(session) if session.client_id == client_id => Some(session.clone()),
+            _ => None,
+        };
+        self.records().find_map(of_client).unwrap_or_else(|| panic!("no session of {client_id} is stored"))
     }
 
     /// Returns what it has.

@@ -245,6 +245,12 @@ impl World {
         restored
     }
 
+    /// Somebody corrects the clock, while the gateway is not running.
+    pub(crate) fn sets_the_clock_back(&mut self, seconds: f64) {
+        let since_origin = self.now.since_origin() - Duration::from_secs_f64(seconds);
+        self.now = Instant::from_origin(since_origin);
+    }
+
     pub(crate) fn stats(&self) -> &Stats {
         self.gateway.stats()
     }

@@ -138,12 +138,16 @@ impl Kept {
         place
     }
 
-    /// Takes back what a former process kept.
-    pub(super) fn restore(&mut self, settings: &OutageSettings, record: UpstreamRecord) {
+    /// Takes back what a former process kept. Returns whether it makes sense.
+    pub(super) fn restore(&mut self, settings: &OutageSettings, now: Instant, record: UpstreamRecord) -> bool {
         let UpstreamRecord { place, client, message, expires, token } = record;
-        let Ok(message) = message.into_message() else { return };
-        let policy = self.rules.terms(settings, &message.topic, message.qos, Instant::ORIGIN).policy;
-        self.insert(place, Entry { client, message, expires, policy, token, state: State::Waiting });
+        let Ok(message) = message.into_message() else { return false };
+        let terms = self.rules.terms(settings, &message.topic, message.qos, now);
+        // A clock that was wrong must not keep a message for longer than one may wait.
+        let expires = expires.map(|at| terms.expires.map_or(at, |latest| at.min(latest)));
+        let (policy, state) = (terms.policy, State::Waiting);
+        self.insert(place, Entry { client, message, expires, policy, token, state });
+        true
     }
 
     /// Notes that the message in this place is on its way already: its connection remembers it from before.

@@ -21,15 +21,15 @@ use std::time::Duration;
 use bytestring::ByteString;
 
 use super::context::Means;
-use super::journal::Journal;
+use super::journal::{Journal, is_durable};
 use super::notice::ConnectRefusal;
 use super::outage::OutageSettings;
 use super::sessions::SessionKey;
 use super::settings::Mode;
 use super::topics::TopicFilter;
 use super::{
-    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Limits, Message, Outputs, PublishOutcome, SessionNumber,
-    SubscribeOutcome, SubscriptionId, Token,
+    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Limits, Message, Outputs, PublishOutcome, RecordKey,
+    SessionNumber, SubscribeOutcome, SubscriptionId, Token,
 };
 use crate::wire::Qos;
 
@@ -299,6 +299,9 @@ impl Upstream {
         match self.tokens.redeem(token)? {
             Pending::Publish { owner } => {
                 self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
+                if owner.is_none() && is_durable(token) {
+                    means.journal.delete(means.out, RecordKey::Completed(token));
+                }
                 owner
             }
             Pending::Will { message } => {
@@ -378,10 +381,12 @@ impl Upstream {
         }
     }
 
-    /// Takes note of what is being asked of the broker, to be known after a restart.
-    pub(super) fn note_questions(&mut self, out: &mut Outputs, journal: &mut Journal) {
+    /// Takes note of what is being asked of the broker, to be known after a restart. Returns the questions that must
+    /// not be asked before it is.
+    pub(super) fn note_questions(&mut self, out: &mut Outputs, journal: &mut Journal) -> Vec<Token> {
         if !journal.is_on() {
-            return self.taken.clear();
+            self.taken.clear();
+            return Vec::new();
         }
         match self.mode {
             Clients::Aggregating(_) => self.held.watch(out, journal),
@@ -389,6 +394,7 @@ impl Upstream {
                 for (session, arrival) in std::mem::take(&mut self.taken) {
                     self.arrivals.note(out, journal, session, arrival);
                 }
+                Vec::new()
             }
         }
     }

@@ -266,6 +266,11 @@ impl BrokerMemory {
         self.deliver(conn, None, message, ids);
     }
 
+    pub(super) fn send_again(&mut self, conn: ConnId, packet: PacketId, message: Message) {
+        let ids = self.grants_for(conn, &message).map(|grant| grant.id).collect();
+        self.deliver(conn, Some(packet), message, ids);
+    }
+
     /// Sends a message, for the first time or again under the packet id that it had.
     fn deliver(&mut self, conn: ConnId, again: Option<PacketId>, message: Message, ids: Vec<SubscriptionId>) {
         let delivery = (message.qos > Qos::AtMostOnce).then(|| {
