@@ -32,6 +32,7 @@ mod aggregating {
     mod deliver;
     mod discovery;
     mod encapsulation;
+    mod forget;
     mod limits;
     mod lossy;
     mod mapping;
@@ -69,6 +70,7 @@ mod durable {
     mod deliver;
     mod discovery;
     mod encapsulation;
+    mod forget;
     mod limits;
     mod lossy;
     mod mapping;
@@ -105,6 +107,7 @@ mod transparent {
     mod deliver;
     mod discovery;
     mod encapsulation;
+    mod forget;
     mod limits;
     mod lossy;
     mod mapping;

@@ -83,6 +83,11 @@ impl Kept {
         self.by_session.contains_key(&session)
     }
 
+    /// Returns how many messages of this client wait or are on their way.
+    pub(super) fn of(&self, session: SessionNumber) -> usize {
+        self.by_session.get(&session).copied().unwrap_or_default()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

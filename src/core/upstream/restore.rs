@@ -5,13 +5,18 @@ use super::{Clients, Origin, Upstream};
 use crate::core::outage::OutageSettings;
 use crate::core::sessions::SessionKey;
 use crate::core::topics::TopicFilter;
-use crate::core::{ArrivalRecord, FilterRecord, Token, UpstreamRecord};
+use crate::core::{ArrivalRecord, FilterRecord, SessionNumber, Token, UpstreamRecord};
 use crate::wire::Qos;
 
 impl Upstream {
     /// Returns how many messages wait for the broker.
     pub(in crate::core) fn kept(&self) -> usize {
         self.kept.len()
+    }
+
+    /// Returns how many messages of one client wait for the broker.
+    pub(in crate::core) fn kept_of(&self, session: SessionNumber) -> usize {
+        self.kept.of(session)
     }
 
     pub(in crate::core) fn restore_filter(&mut self, record: &FilterRecord) {
