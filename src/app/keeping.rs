@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tracing::{error, info, warn};
 
 use super::config::Config;
+use super::store_words::shown;
 use crate::broker::{Checkpoint, KeepError, Keeping as Kept, SessionKeeper};
 use crate::core::{
     CheckpointRecord, Durability, Instant, LinkId, PresenceRecord, Record, RecordKey, SessionNumber, SessionRecord,
@@ -71,6 +72,8 @@ impl Keeping {
                 );
             }
         };
+        let state = if found.fresh { ", which is empty yet" } else { "" };
+        info!("what must survive a restart or a power cut is kept in {}{state}", shown(dir));
         for unreadable in &found.unreadable {
             warn!("the store in {} holds what cannot be read: {unreadable}", dir.display());
         }
@@ -110,6 +113,11 @@ impl Keeping {
         }
         self.ops.push(op);
         self.written = token;
+    }
+
+    /// Returns the last operation of the core's.
+    pub(super) fn written(&self) -> StoreToken {
+        self.written
     }
 
     /// Hands over what was noted. To be called when all that one input has brought about is noted.

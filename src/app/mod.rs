@@ -6,13 +6,16 @@ pub mod cli;
 mod common_causes;
 pub mod config;
 mod connections;
+mod control;
 pub mod decode;
 mod driver;
 mod keeping;
 mod link_log;
 pub mod runtime;
+pub mod sessions;
 mod signals;
 pub mod start;
+mod store_words;
 mod trace;
 mod words;
 

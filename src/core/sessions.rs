@@ -31,9 +31,9 @@ impl Sessions {
         self.slab.len()
     }
 
-    /// Returns all sessions, in a stable order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.slab.iter().map(|(_, session)| session)
+    /// Returns the sessions from this place on, in the order of their places.
+    pub(super) fn iter_from(&self, place: u32) -> impl Iterator<Item = &Session> {
+        (place as usize..self.slab.capacity()).filter_map(|index| self.slab.get(index))
     }
 
     pub(super) fn get(&self, key: SessionKey) -> Option<&Session> {

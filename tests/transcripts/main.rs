@@ -34,6 +34,7 @@ mod aggregating {
     mod deliver;
     mod discovery;
     mod encapsulation;
+    mod forget;
     mod limits;
     mod lossy;
     mod mapping;
@@ -72,6 +73,7 @@ mod durable {
     mod deliver;
     mod discovery;
     mod encapsulation;
+    mod forget;
     mod limits;
     mod lossy;
     mod mapping;
@@ -116,6 +118,7 @@ mod transparent {
     mod deliver;
     mod discovery;
     mod encapsulation;
+    mod forget;
     mod limits;
     mod lossy;
     mod mapping;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
-    BrokerCommand, Cast, ConnId, ConnectSpec, Durability, Gateway, Input, Instant, LinkAddress, LinkId, LinkSettings,
-    Mode, Output, Outputs, Peer, Restored, Settings, Stats,
+    BrokerCommand, Cast, ClientDetails, ConnId, ConnectSpec, Durability, Gateway, Input, Instant, LinkAddress, LinkId,
+    LinkSettings, Mode, Output, Outputs, Peer, Restored, Settings, Stats,
 };
 use mqttsn_gateway::wire::TopicId;
 
@@ -249,6 +249,21 @@ impl World {
     pub(crate) fn sets_the_clock_back(&mut self, seconds: f64) {
         let since_origin = self.now.since_origin() - Duration::from_secs_f64(seconds);
         self.now = Instant::from_origin(since_origin);
+    }
+
+    /// Those who run the gateway end a client's session.
+    #[track_caller]
+    pub(crate) fn forgets(&mut self, client_id: &str) {
+        self.input(Input::Forget { client_id });
+    }
+
+    /// The clients that have a session, each with its phase.
+    pub(crate) fn clients(&self) -> Vec<String> {
+        self.gateway.clients().map(|client| format!("{} {}", client.client_id, client.phase)).collect()
+    }
+
+    pub(crate) fn client_details(&self, client_id: &str) -> Option<ClientDetails<'_>> {
+        self.gateway.client(client_id)
     }
 
     pub(crate) fn stats(&self) -> &Stats {

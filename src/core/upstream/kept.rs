@@ -85,6 +85,11 @@ impl Kept {
         self.by_client.contains_key(client)
     }
 
+    /// Returns how many messages of this client wait or are on their way.
+    pub(super) fn of(&self, client: &ByteString) -> usize {
+        self.by_client.get(client).copied().unwrap_or_default()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
