@@ -102,7 +102,11 @@ impl Gateway {
                 start = out.queue.len();
             }
             Input::StoreFailing => self.journal.on_failing(out),
-            Input::Shutdown => self.upstream.shut_down(out),
+            Input::Shutdown => {
+                self.upstream.shut_down(out);
+                // The end waits for nothing: what is not acknowledged now comes again.
+                start = out.queue.len();
+            }
         }
         if self.discovery.next_deadline().is_some_and(|due| due <= now) {
             let (discovery, mut cx) = self.discovery(now, out);
