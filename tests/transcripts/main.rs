@@ -170,5 +170,6 @@ mod durable_transparent {
 
     mod own_connection;
     mod own_outages;
+    mod own_restarts;
     mod own_sessions;
 }
