@@ -102,7 +102,11 @@ impl Gateway {
             }
             Input::StoreFailing => self.journal.on_failing(out),
             Input::Forget { client_id } => self.forget(now, client_id, out),
-            Input::Shutdown => self.upstream.shut_down(out),
+            Input::Shutdown => {
+                self.upstream.shut_down(out);
+                // The end waits for nothing: what is not acknowledged now comes again.
+                start = out.queue.len();
+            }
         }
         if self.discovery.next_deadline().is_some_and(|due| due <= now) {
             let (discovery, mut cx) = self.discovery(now, out);

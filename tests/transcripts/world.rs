@@ -52,6 +52,9 @@ pub(crate) struct Transparent;
 /// Aggregating, with a store that has everything at once.
 pub(crate) struct Durable;
 
+/// Transparent, with a store that has everything at once.
+pub(crate) struct DurableTransparent;
+
 pub(crate) trait IsMode {
     const MODE: Mode;
     const DURABILITY: Durability = Durability::Nothing;
@@ -59,6 +62,11 @@ pub(crate) trait IsMode {
 
 impl IsMode for Durable {
     const MODE: Mode = Mode::Aggregating;
+    const DURABILITY: Durability = Durability::Strict;
+}
+
+impl IsMode for DurableTransparent {
+    const MODE: Mode = Mode::Transparent;
     const DURABILITY: Durability = Durability::Strict;
 }
 

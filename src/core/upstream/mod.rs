@@ -428,6 +428,11 @@ impl Upstream {
         matches!(self.mode, Clients::Aggregating(_))
     }
 
+    /// All that is stored of a session has been dropped.
+    pub(super) fn forget_session(&mut self, session: SessionNumber) {
+        self.arrivals.forget(session);
+    }
+
     /// Lets the answer to a token go unheard: its session is gone. On a connection that ends it may never come.
     pub(super) fn forget(&mut self, token: Token) {
         match self.mode {
