@@ -19,6 +19,7 @@ mod lifecycle;
 mod log;
 mod mistakes;
 mod serial;
+mod sessions;
 mod support;
 mod tools;
 mod transparent;
