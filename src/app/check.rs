@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use super::banner;
 use super::cli::GatewayArgs;
 use super::config::{Config, changed_limits};
-use super::store_words::{outage_in_words, shown, store_in_words};
+use super::store_words::{counted, outage_in_words, shown, store_in_words};
 use super::{complain, runtime, start};
 use crate::broker::{self, Protocol};
 use crate::core::{LinkSettings, Record};
@@ -204,9 +204,14 @@ fn content_in_words(restored: &Restored) -> String {
     }
     let unreadable = match restored.unreadable.len() {
         0 => String::new(),
-        records => format!("; {records} records in it cannot be read, and stay where they are"),
+        records => {
+            let records = counted(records, "record", "records");
+            format!("; {records} in it cannot be read, and left where they are")
+        }
     };
-    format!("{sessions} sessions, {queued} messages for devices and {kept} for the broker{unreadable}")
+    let sessions = counted(sessions, "session", "sessions");
+    let queued = counted(queued, "message", "messages");
+    format!("{sessions}, {queued} for devices and {kept} for the broker{unreadable}")
 }
 
 fn try_listen(address: SocketAddr) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! The store as the gateway uses it: what the core writes, what it is told, and what the broker connections keep there.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,11 @@ use crate::core::{
     CheckpointRecord, Durability, Instant, LinkId, PresenceRecord, Record, RecordKey, SessionNumber, SessionRecord,
     StoreOp, StoreToken, Token,
 };
-use crate::store::{Store, StoreEvent, Writer};
+use crate::store::{OpenError, Restored, Store, StoreEvent, StoreSettings, Writer};
+
+/// How often a store is tried to open that is in use.
+const ATTEMPTS: usize = 5;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
 
 /// The store, if there is one, and what waits to be handed to it.
 pub(super) struct Keeping {
@@ -56,7 +61,7 @@ impl Keeping {
             );
             return Ok((Self::without(), Legacy::default(), Durability::Nothing));
         };
-        let (store, found) = match Store::open(dir, config.keeping.settings) {
+        let (store, found) = match open_patiently(dir, config.keeping.settings) {
             Ok(opened) => opened,
             Err(problem) if config.keeping.durability == Durability::BestEffort => {
                 error!("{problem}");
@@ -229,6 +234,17 @@ impl SessionKeeper for Keeper {
             }
         })
     }
+}
+
+/// Opens a store that somebody may still be looking at: `sessions` and `check` have it for a moment.
+fn open_patiently(dir: &Path, settings: StoreSettings) -> Result<(Store, Restored), OpenError> {
+    for _ in 1..ATTEMPTS {
+        match Store::open(dir, settings) {
+            Err(OpenError::InUse { .. }) => std::thread::sleep(BETWEEN_ATTEMPTS),
+            outcome @ (Ok(_) | Err(_)) => return outcome,
+        }
+    }
+    Store::open(dir, settings)
 }
 
 /// Nothing is done under the lock that could leave the value half changed.

@@ -49,6 +49,11 @@ pub(super) fn shown(dir: &Path) -> String {
     path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).display().to_string()
 }
 
+/// A number of things: `1 message`, `2 messages`.
+pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 fn rule_in_words(rule: &OutageRule) -> String {
     let OutageRule { filter, policy, qos0, max_age } = rule;
     let parts = policy.map(of_qos_1_and_2).into_iter().chain(qos0.map(of_qos_0)).collect::<Vec<_>>();

@@ -22,6 +22,7 @@ mod log;
 mod mistakes;
 mod noise;
 mod serial;
+mod sessions;
 mod support;
 mod tools;
 mod transparent;

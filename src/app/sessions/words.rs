@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::source::{Forgotten, GatewayState};
+use crate::app::store_words::counted;
 use crate::ops::control::{SessionDetails, SessionSummary};
 
 const HEADER: [&str; 10] =
@@ -69,10 +70,10 @@ pub(super) fn write_details(out: &mut impl Write, session: &SessionDetails, stat
         labels.zip(items).try_for_each(|(label, item)| line(label, item))?;
     }
     if summary.publishes > 0 {
-        line("under way", format!("{} from the device", count(summary.publishes, "publish", "publishes")))?;
+        line("under way", format!("{} from the device", counted(summary.publishes, "publish", "publishes")))?;
     }
     if summary.kept_for_broker > 0 {
-        line("for the broker", count(summary.kept_for_broker, "message", "messages"))?;
+        line("for the broker", counted(summary.kept_for_broker, "message", "messages"))?;
     }
     Ok(())
 }
@@ -85,7 +86,7 @@ pub(super) fn write_forgotten(out: &mut impl Write, client: &str, forgotten: &Fo
         kept => writeln!(
             out,
             "{} that the gateway has accepted from it and the broker does not have yet will go out all the same.",
-            count(kept, "message", "messages")
+            counted(kept, "message", "messages")
         ),
     }
 }
@@ -125,10 +126,10 @@ fn sum(sessions: &[SessionSummary]) -> String {
     let states: Vec<String> = states.into_iter().map(|(state, number)| format!("{number} {}", state.name())).collect();
     let queued: usize = sessions.iter().map(|session| session.queued).sum();
     let kept: usize = sessions.iter().map(|session| session.kept_for_broker).sum();
-    let messages = |number| count(number, "message", "messages");
+    let messages = |number| counted(number, "message", "messages");
     format!(
         "{}: {}. {} for devices, {} for the broker.",
-        count(sessions.len(), "session", "sessions"),
+        counted(sessions.len(), "session", "sessions"),
         states.join(", "),
         messages(queued),
         messages(kept)
@@ -161,8 +162,4 @@ fn plain(text: &str) -> String {
 fn span(seconds: u64) -> String {
     let words = humantime::format_duration(Duration::from_secs(seconds)).to_string();
     words.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
