@@ -33,6 +33,8 @@ const CORE_IO: &[&str] = &[
     "LinkAddress",
     "LinkId",
     "Message",
+    "Origin",
+    "PacketId",
     "Peer",
     "PublishOutcome",
     "SubscribeOutcome",

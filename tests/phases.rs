@@ -149,6 +149,7 @@ impl Rig {
             }
             "broker message" => self.broker(BrokerEvent::Message {
                 delivery: Some(mqttsn_gateway::core::Delivery(1)),
+                origin: None,
                 message: Message {
                     topic: TopicName::parse(b"xx").unwrap(),
                     payload: "1".into(),

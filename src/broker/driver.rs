@@ -24,7 +24,7 @@ use super::outbound::{Outbound, Publish};
 use super::requests::Request;
 use super::settings::BrokerSettings;
 use super::versions::{Proven, first_version, next_version};
-use crate::core::{BrokerCommand, BrokerEvent, BrokerOffer, ConnId};
+use crate::core::{BrokerCommand, BrokerEvent, BrokerOffer, ConnId, Origin, PacketId};
 use crate::wire::Qos;
 
 /// A connection that held this long was a good one: the next attempt after it comes soon.
@@ -347,6 +347,7 @@ impl Driver {
 
     fn on_message(&mut self, incoming: Incoming, client: &dyn Client) {
         let Incoming { packet, duplicate, message, subscriptions } = incoming;
+        let origin = (message.qos == Qos::ExactlyOnce).then_some(Origin { packet: PacketId(packet), duplicate });
         let delivery = match message.qos {
             Qos::AtMostOnce => None,
             qos @ (Qos::AtLeastOnce | Qos::ExactlyOnce) => match self.inbound.arrived(packet, qos, duplicate) {
@@ -355,7 +356,7 @@ impl Driver {
                 Arrival::Acknowledge => return client.acknowledge(qos, packet),
             },
         };
-        self.out.push(BrokerEvent::Message { delivery, message, subscriptions });
+        self.out.push(BrokerEvent::Message { delivery, origin, message, subscriptions });
     }
 
     /// Sends the batch. While the core does not take it, everything here rests.

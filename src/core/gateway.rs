@@ -394,7 +394,7 @@ impl Gateway {
                     self.with_session(now, key, out, |session, cx| session.on_subscribed(cx, token, outcome));
                 }
             }
-            BrokerEvent::Message { delivery, message, subscriptions } => {
+            BrokerEvent::Message { delivery, message, subscriptions, .. } => {
                 self.on_broker_message(now, conn, delivery, &message, &subscriptions, out);
             }
         }

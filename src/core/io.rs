@@ -91,9 +91,17 @@ pub struct Token(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Delivery(pub u64);
 
-/// A packet's number on its MQTT connection (MQTT 5 §2.2.1).
+/// The broker's number for a QoS 2 message on its way to us. It stays with the message until the exchange is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketId(pub u16);
+
+/// What tells whether a QoS 2 message has come before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub packet: PacketId,
+    /// The DUP flag: the broker has sent the message before.
+    pub duplicate: bool,
+}
 
 /// A subscription's number on MQTT 5, sent back with every message that it brought. 1 to 268,435,455.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -155,8 +163,11 @@ pub enum BrokerEvent {
     Subscribed { token: Token, outcome: SubscribeOutcome },
     /// A message for one of our subscriptions.
     ///
-    /// `delivery` is there at QoS 1 and 2. `subscriptions` is empty where identifiers are not in use.
-    Message { delivery: Option<Delivery>, message: Message, subscriptions: Vec<SubscriptionId> },
+    /// `delivery` is there at QoS 1 and 2, `origin` at QoS 2. `subscriptions` is empty where identifiers are not in use.
+    ///
+    /// A process gets a message at QoS 2 once. What an earlier process was given and did not acknowledge comes again,
+    /// under the same packet id and marked as a duplicate.
+    Message { delivery: Option<Delivery>, origin: Option<Origin>, message: Message, subscriptions: Vec<SubscriptionId> },
 }
 
 /// What the broker said it can do when it accepted the connection.

@@ -29,8 +29,8 @@ mod upstream;
 pub use gateway::Gateway;
 pub use io::{
     BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, Cast, ConnId, ConnectSpec, Delivery, Frames, Input,
-    LinkAddress, LinkId, Message, Output, Outputs, PacketId, Peer, PublishOutcome, SubscribeOutcome, SubscriptionId,
-    Token,
+    LinkAddress, LinkId, Message, Origin, Output, Outputs, PacketId, Peer, PublishOutcome, SubscribeOutcome,
+    SubscriptionId, Token,
 };
 pub use journal::Durability;
 pub use limits::Limits;
@@ -39,8 +39,8 @@ pub use notice::{ConnectRefusal, LossReason, Notice, Refused, Undeliverable};
 pub use outage::{OutagePolicy, OutageRule, OutageSettings};
 pub use queueing::{QueuePolicy, QueueRule};
 pub use records::{
-    ArrivalRecord, ExchangeProgress, ExchangeRecord, FilterRecord, MessageRecord, NamingRecord, PresenceRecord,
-    QueuedRecord, Record, RecordKey, RouteRecord, SessionNumber, SessionRecord, StoreOp, StoreToken,
+    ArrivalRecord, CheckpointRecord, ExchangeProgress, ExchangeRecord, FilterRecord, MessageRecord, NamingRecord,
+    PresenceRecord, QueuedRecord, Record, RecordKey, RouteRecord, SessionNumber, SessionRecord, StoreOp, StoreToken,
     SubscriptionRecord, TopicRecord, UpstreamRecord, WillRecord,
 };
 pub use restore::Restored;

@@ -46,6 +46,7 @@ pub enum RecordKey {
     Arrival(SessionNumber, u16),
     Upstream(u64),
     Filter(ByteString),
+    Checkpoint(SessionNumber),
     Completed(Token),
 }
 
@@ -60,6 +61,8 @@ pub enum Record {
     Arrival(ArrivalRecord),
     Upstream(UpstreamRecord),
     Filter(FilterRecord),
+    /// What a broker connection has under way. Written by the connection.
+    Checkpoint(CheckpointRecord),
     /// The broker has taken over the QoS 2 message that was handed to a connection under this token. Written by the
     /// connection, in one commit with its own state, and deleted by the core.
     Completed(Token),
@@ -226,6 +229,15 @@ impl MessageRecord {
     }
 }
 
+/// What a broker connection needs to go on with its MQTT session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointRecord {
+    /// Whose connection: the gateway's own or a client's.
+    pub session: SessionNumber,
+    /// In the connection's own form.
+    pub octets: Bytes,
+}
+
 impl Record {
     /// Returns what the record is found by.
     pub fn key(&self) -> RecordKey {
@@ -238,6 +250,7 @@ impl Record {
             Self::Arrival(record) => RecordKey::Arrival(record.session, record.packet),
             Self::Upstream(record) => RecordKey::Upstream(record.place),
             Self::Filter(record) => RecordKey::Filter(record.filter.clone()),
+            Self::Checkpoint(record) => RecordKey::Checkpoint(record.session),
             Self::Completed(token) => RecordKey::Completed(*token),
         }
     }
@@ -252,7 +265,8 @@ impl RecordKey {
             | Self::Subscription(session, _)
             | Self::Queued(session, _)
             | Self::Exchange(session, _)
-            | Self::Arrival(session, _) => Some(*session),
+            | Self::Arrival(session, _)
+            | Self::Checkpoint(session) => Some(*session),
             Self::Upstream(_) | Self::Filter(_) | Self::Completed(_) => None,
         }
     }

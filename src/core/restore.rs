@@ -70,6 +70,8 @@ impl Gateway {
                 Record::Upstream(record) => kept.push(record),
                 Record::Filter(record) => self.upstream.restore_filter(&record),
                 Record::Arrival(record) => self.upstream.restore_arrival(&record),
+                // The connection's own affair.
+                Record::Checkpoint(_) => {}
                 record @ (Record::Topic(_) | Record::Subscription(_) | Record::Exchange(_)) => later.push(record),
             }
         }
@@ -163,6 +165,7 @@ impl Gateway {
             | Record::Arrival(_)
             | Record::Upstream(_)
             | Record::Filter(_)
+            | Record::Checkpoint(_)
             | Record::Completed(_) => false,
         }
     }
@@ -209,6 +212,7 @@ impl Gateway {
             | Record::Exchange(_)
             | Record::Arrival(_)
             | Record::Filter(_)
+            | Record::Checkpoint(_)
             | Record::Completed(_) => {}
         }
     }

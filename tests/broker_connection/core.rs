@@ -7,8 +7,8 @@ use bytes::Bytes;
 use mqttsn_gateway::broker::{Broker, BrokerSettings, ClientSettings, Connection, Protocol, Submitted};
 use mqttsn_gateway::core::topics::{TopicFilter, TopicName};
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, ConnectSpec, Delivery, Message, PublishOutcome,
-    SubscribeOutcome, SubscriptionId, Token,
+    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, ConnectSpec, Delivery, Message, Origin,
+    PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
 };
 use mqttsn_gateway::wire::Qos;
 use tokio::sync::mpsc;
@@ -28,6 +28,7 @@ pub(crate) struct Core {
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) delivery: Option<Delivery>,
+    pub(crate) origin: Option<Origin>,
     pub(crate) message: Message,
     pub(crate) subscriptions: Vec<SubscriptionId>,
 }
@@ -121,9 +122,12 @@ impl Core {
 
     pub(crate) async fn message(&mut self) -> Received {
         self.next_that(|event| match event {
-            BrokerEvent::Message { delivery, message, subscriptions } => {
-                Some(Received { delivery: *delivery, message: message.clone(), subscriptions: subscriptions.clone() })
-            }
+            BrokerEvent::Message { delivery, origin, message, subscriptions } => Some(Received {
+                delivery: *delivery,
+                origin: *origin,
+                message: message.clone(),
+                subscriptions: subscriptions.clone(),
+            }),
             _ => None,
         })
         .await

@@ -14,7 +14,7 @@ use mqttsn_gateway::wire::Qos;
 use crate::words;
 use crate::world::World;
 
-pub(crate) use memory::BrokerMemory;
+pub(crate) use memory::{BrokerMemory, origin};
 
 mod memory;
 

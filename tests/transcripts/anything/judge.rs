@@ -306,7 +306,8 @@ impl Judge {
         let payload = Bytes::from(vec![b'x'; size.into()]);
         let message = Message { topic: name(topic), payload, qos, retain };
         let subscriptions = ids.iter().filter(|_| !self.ids.is_empty()).map(|id| *id.get(&self.ids)).collect();
-        self.event(conn, BrokerEvent::Message { delivery, message, subscriptions });
+        let origin = crate::broker::origin(&message, delivery);
+        self.event(conn, BrokerEvent::Message { delivery, origin, message, subscriptions });
     }
 
     fn answer(&mut self, position: usize, how: u8) {
