@@ -77,7 +77,7 @@ pub struct SessionRecord {
     pub clean: bool,
     pub presence: PresenceRecord,
     pub will: Option<WillRecord>,
-    /// The last message id that the gateway chose towards the client.
+    /// The last message id that the gateway may have chosen towards the client.
     pub last_msg_id: u16,
 }
 
