@@ -55,7 +55,8 @@ impl Gateway {
         out: &mut Outputs,
     ) -> Restored {
         let mut restored = Restored::default();
-        let mut fates = Fates { under_way: under_way.into_iter().collect(), completed: BTreeSet::new() };
+        let under_way = under_way.into_iter().filter(|token| is_durable(*token)).collect();
+        let mut fates = Fates { under_way, completed: BTreeSet::new() };
         let mut keys = BTreeMap::new();
         let (mut later, mut queued, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for record in records {
@@ -93,7 +94,8 @@ impl Gateway {
             }
         }
         kept.sort_unstable_by_key(|record| record.place);
-        for record in kept {
+        for mut record in kept {
+            record.token = record.token.filter(|token| is_durable(*token));
             self.restore_kept(&mut fates, record, out);
         }
         restored.kept = self.upstream.kept();

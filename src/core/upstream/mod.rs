@@ -213,17 +213,16 @@ impl Upstream {
             return self.keep(means, owner.number, message).map(|()| Taken::Kept);
         }
         let line = self.line(owner.key).ok_or(PublishRefusal::Down)?;
+        // The client's QoS counts, whatever the broker takes it at: its exchange is kept, and with it the token.
+        let outlives_process = message.qos == Qos::ExactlyOnce && journal.is_on();
         let (conn, message) = (line.conn(), line.fit(message)?);
         if self.publishes_in_flight >= means.settings.limits.publishes_in_flight {
             return Err(PublishRefusal::Full);
         }
         self.publishes_in_flight += 1;
         let pending = Pending::Publish { owner: Some(owner.key) };
-        let token = if message.qos == Qos::ExactlyOnce && journal.is_on() {
-            self.tokens.issue_as(journal.token(), pending)
-        } else {
-            self.tokens.issue(pending)
-        };
+        let token =
+            if outlives_process { self.tokens.issue_as(journal.token(), pending) } else { self.tokens.issue(pending) };
         means.out.command(conn, BrokerCommand::Publish { token: Some(token), message });
         Ok(Taken::AtBroker(token))
     }
@@ -601,5 +600,36 @@ impl Upstream {
             Clients::Transparent(clients) => Some(clients),
             Clients::Aggregating(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::is_durable;
+    use super::super::topics::TopicName;
+    use super::super::{Durability, Settings, Stats};
+    use super::*;
+
+    #[test]
+    fn a_client_s_qos_2_message_keeps_its_token_over_a_restart_whatever_the_broker_takes_it_at() {
+        let settings = Settings { durability: Durability::Strict, ..Settings::default() };
+        let mut upstream = Upstream::new(settings.mode, &settings.outage);
+        let (mut out, mut stats) = (Outputs::default(), Stats::default());
+        let mut journal = Journal::new(settings.durability);
+        let mut means = Means {
+            now: Instant::ORIGIN,
+            out: &mut out,
+            journal: &mut journal,
+            settings: &settings,
+            stats: &mut stats,
+        };
+        let max_qos = Qos::AtLeastOnce;
+        let offer = BrokerOffer { max_qos, retain: true, subscription_ids: true, max_packet: None };
+        upstream.up(&mut means, ConnId::OWN, false, offer);
+        let topic = TopicName::parse(b"a").unwrap();
+        let message = Message { topic, payload: "1".into(), qos: Qos::ExactlyOnce, retain: false };
+        let owner = Owner { key: SessionKey(0), number: SessionNumber(1) };
+        let taken = upstream.publish(&mut means, owner, message);
+        assert!(matches!(taken, Ok(Taken::AtBroker(token)) if is_durable(token)), "{taken:?}");
     }
 }
