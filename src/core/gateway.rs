@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use super::context::{Context, Means};
 use super::deadlines::Deadlines;
 use super::discovery::Discovery;
-use super::journal::Journal;
+use super::journal::{Journal, is_durable};
 use super::mapping::Prefix;
 use super::predefined::Predefined;
 use super::queueing::QueueRules;
@@ -20,8 +20,8 @@ use super::sessions::{SessionKey, Sessions};
 use super::status::ClientStatus;
 use super::upstream::{Recipient, Upstream};
 use super::{
-    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, Refused, Settings,
-    Stats, SubscriptionId,
+    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, RecordKey, Refused,
+    Settings, Stats, SubscriptionId,
 };
 use crate::wire::{self, Connect, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
@@ -383,6 +383,10 @@ impl Gateway {
             }
             BrokerEvent::Closed => self.upstream.closed(out, limits, conn),
             BrokerEvent::Published { token, outcome } => {
+                if is_durable(token) {
+                    // Whoever waits for the answer takes note of it now, and nobody may.
+                    self.journal.delete(out, RecordKey::Completed(token));
+                }
                 let (upstream, mut means) = self.upstream(now, out);
                 if let Some(key) = upstream.published(&mut means, token, outcome) {
                     self.with_session(now, key, out, |session, cx| session.on_published(cx, token, outcome));
@@ -489,5 +493,23 @@ impl Gateway {
         if is_over {
             self.sessions.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Durability, Output, PublishOutcome, StoreOp, Token};
+
+    #[test]
+    fn what_became_of_a_message_is_kept_no_longer_when_nobody_waits_for_it() {
+        let mut gateway = Gateway::new(Settings { durability: Durability::Strict, ..Settings::default() });
+        let mut out = Outputs::default();
+        let token = Token(1 << 63 | 7);
+        let event = BrokerEvent::Published { token, outcome: PublishOutcome::Accepted };
+        gateway.handle(Instant::ORIGIN, Input::Broker { conn: ConnId::OWN, event }, &mut out);
+        let ops: Vec<Output> = out.drain().0.collect();
+        let op = StoreOp::Delete(RecordKey::Completed(token));
+        assert!(matches!(&ops[..], [Output::Persist { op: written, .. }] if *written == op), "{ops:?}");
     }
 }

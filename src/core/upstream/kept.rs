@@ -253,9 +253,6 @@ impl Kept {
     fn remove(&mut self, out: &mut Outputs, journal: &mut Journal, place: u64) {
         let Some(entry) = self.entries.remove(&place) else { return };
         journal.delete(out, RecordKey::Upstream(place));
-        if let Some(token) = entry.token {
-            journal.delete(out, RecordKey::Completed(token));
-        }
         self.octets -= octets(&entry.message);
         if self.latest.get(&entry.message.topic) == Some(&place) {
             self.latest.remove(&entry.message.topic);
