@@ -91,12 +91,21 @@ impl Gateway {
 
     /// Takes one input and appends to `out` what it calls for.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Outputs) {
+        let mut start = out.queue.len();
         match input {
             Input::Frame { from, cast, bytes } => self.on_frame(now, from, cast, bytes, out),
             Input::Broker { conn, event } => self.on_broker(now, conn, event, out),
             Input::Deadline => {}
-            Input::Stored(token) => self.journal.on_stored(out, token),
-            Input::StoreFailing => self.journal.on_failing(out),
+            Input::Stored(token) => {
+                self.journal.on_stored(out, token);
+                start = out.queue.len();
+                self.drain_kept(now, out);
+            }
+            Input::StoreFailing => {
+                self.journal.on_failing(out);
+                start = out.queue.len();
+                self.drain_kept(now, out);
+            }
             Input::Shutdown => self.upstream.shut_down(out),
         }
         if self.discovery.next_deadline().is_some_and(|due| due <= now) {
@@ -108,8 +117,9 @@ impl Gateway {
         while let Some(key) = self.deadlines.pop(now) {
             self.with_session(now, SessionKey(key), out, Session::on_deadline);
         }
-        self.upstream.note_questions(out, &mut self.journal);
-        self.journal.withhold_commands(out);
+        self.upstream.note_questions(out, start, &mut self.journal);
+        let Self { upstream, journal, .. } = self;
+        journal.withhold_commands(out, start, |token| upstream.keeps_message(token));
     }
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.
@@ -371,6 +381,9 @@ impl Gateway {
                 if conn == ConnId::OWN {
                     self.discovery.on_broker_up(now);
                 }
+                if !session_present {
+                    self.journal.void_acknowledgements(conn);
+                }
                 let (upstream, mut means) = self.upstream(now, out);
                 if let Some(key) = upstream.up(&mut means, conn, session_present, offer) {
                     self.with_session(now, key, out, |session, cx| session.on_broker_up(cx, session_present));
@@ -445,6 +458,12 @@ impl Gateway {
             }
         }
         self.stats.acknowledged_early += self.upstream.bound_deliveries(out, &self.settings.limits, conn);
+    }
+
+    /// What is kept for the broker goes out once it is stored.
+    fn drain_kept(&mut self, now: Instant, out: &mut Outputs) {
+        let (upstream, mut means) = self.upstream(now, out);
+        upstream.drain(&mut means);
     }
 
     fn upstream<'a>(&'a mut self, now: Instant, out: &'a mut Outputs) -> (&'a mut Upstream, Means<'a>) {

@@ -4,7 +4,7 @@
 //! written at once. What it said then waits here until the store has them: nobody ever hears of a state that a power
 //! cut could take back. Nothing else waits, so a slow disk delays only those whose records it is slow to write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -162,16 +162,43 @@ impl Journal {
         dropped
     }
 
-    /// Holds back what the broker must not hear before everything written so far is stored: acknowledgements, and
-    /// messages that are sent exactly once.
-    pub(super) fn withhold_commands(&mut self, out: &mut Outputs) {
+    /// Of the outputs from `start` on holds back what the broker must not hear before everything written so far is
+    /// stored: acknowledgements, messages that are sent exactly once, unless they are `known` to be stored, and what it
+    /// is to hold for the gateway. A client's connection with something waiting does not end before that.
+    pub(super) fn withhold_commands(&mut self, out: &mut Outputs, start: usize, known: impl Fn(Token) -> bool) {
         if !self.awaits(self.written) {
             return;
         }
-        for output in out.queue.extract_if(.., |output| is_a_promise(output)) {
+        let ends = |output: &Output| matches!(output, Output::Broker { command: BrokerCommand::Disconnect, .. });
+        let is_any_ending = out.queue.iter().skip(start).any(ends);
+        let mut busy = if is_any_ending { self.busy_connections() } else { BTreeSet::new() };
+        let must_wait = |output: &mut Output| {
+            let Output::Broker { conn, command } = output else { return false };
+            let waits = match command {
+                BrokerCommand::Ack { .. } => true,
+                BrokerCommand::Publish { token, .. } => token.is_some_and(|token| is_durable(token) && !known(token)),
+                // What the broker holds for the shared connection must be known to another process.
+                BrokerCommand::Subscribe { .. } | BrokerCommand::Unsubscribe { .. } => *conn == ConnId::OWN,
+                // The gateway's own ends with the process, which waits for nobody.
+                BrokerCommand::Disconnect => *conn != ConnId::OWN && busy.contains(conn),
+            };
+            if waits && is_any_ending {
+                busy.insert(*conn);
+            }
+            waits
+        };
+        for output in out.queue.extract_if(start.., must_wait) {
             if let Output::Broker { conn, command } = output {
                 self.withheld.entry(self.written).or_default().push(Withheld::Command { conn, command });
             }
+        }
+    }
+
+    /// Forgets the acknowledgements that wait for a connection: the broker has forgotten what they are for.
+    pub(super) fn void_acknowledgements(&mut self, conn: ConnId) {
+        let is_void = |withheld: &Withheld| matches!(withheld, Withheld::Command { conn: other, command: BrokerCommand::Ack { .. } } if *other == conn);
+        for withheld in self.withheld.values_mut() {
+            withheld.retain(|withheld| !is_void(withheld));
         }
     }
 
@@ -193,6 +220,15 @@ impl Journal {
                 self.release(out, withheld);
             }
         }
+    }
+
+    /// Returns the connections with something that waits for the store.
+    fn busy_connections(&self) -> BTreeSet<ConnId> {
+        let conn = |withheld: &Withheld| match withheld {
+            Withheld::Command { conn, .. } => Some(*conn),
+            Withheld::Frame { .. } => None,
+        };
+        self.withheld.values().flatten().filter_map(conn).collect()
     }
 
     fn release(&mut self, out: &mut Outputs, withheld: Vec<Withheld>) {
@@ -233,11 +269,76 @@ fn is_refusal(octets: &[u8]) -> bool {
     return_code != ReturnCode::Accepted
 }
 
-fn is_a_promise(output: &Output) -> bool {
-    let Output::Broker { command, .. } = output else { return false };
-    match command {
-        BrokerCommand::Ack { .. } => true,
-        BrokerCommand::Publish { token, .. } => token.is_some_and(is_durable),
-        BrokerCommand::Subscribe { .. } | BrokerCommand::Unsubscribe { .. } | BrokerCommand::Disconnect => false,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Delivery;
+
+    const NUMBER: SessionNumber = SessionNumber(1);
+
+    /// Writes something, and acknowledges a message of the broker's that must wait for it.
+    fn acknowledge(journal: &mut Journal, out: &mut Outputs, delivery: u64) {
+        let start = out.queue.len();
+        journal.delete(out, RecordKey::Session(NUMBER));
+        out.queue.push(Output::Broker { conn: ConnId::OWN, command: ack(delivery) });
+        journal.withhold_commands(out, start, |_| false);
+    }
+
+    fn ack(delivery: u64) -> BrokerCommand {
+        BrokerCommand::Ack { delivery: Delivery(delivery) }
+    }
+
+    fn ended(out: &mut Outputs, conn: ConnId) -> bool {
+        let end = Output::Broker { conn, command: BrokerCommand::Disconnect };
+        out.queue.extract_if(.., |output| *output == end).count() > 0
+    }
+
+    fn acknowledged(out: &mut Outputs) -> Vec<u64> {
+        let delivery = |output| match output {
+            Output::Broker { command: BrokerCommand::Ack { delivery }, .. } => Some(delivery.0),
+            _ => None,
+        };
+        out.queue.drain(..).filter_map(delivery).collect()
+    }
+
+    #[test]
+    fn what_is_stored_is_said_however_much_is_written_meanwhile() {
+        let (mut journal, mut out) = (Journal::new(Durability::Strict), Outputs::default());
+        acknowledge(&mut journal, &mut out, 1);
+        assert_eq!(acknowledged(&mut out), []);
+        journal.on_stored(&mut out, StoreToken(1));
+        acknowledge(&mut journal, &mut out, 2);
+        assert_eq!(acknowledged(&mut out), [1]);
+        journal.on_stored(&mut out, StoreToken(2));
+        assert_eq!(acknowledged(&mut out), [2]);
+    }
+
+    #[test]
+    fn a_client_s_connection_ends_behind_what_waits_for_it_and_the_gateway_s_own_at_once() {
+        let (mut journal, mut out) = (Journal::new(Durability::Strict), Outputs::default());
+        let client = ConnId(1);
+        journal.delete(&mut out, RecordKey::Session(NUMBER));
+        for conn in [client, ConnId::OWN] {
+            for command in [ack(1), BrokerCommand::Disconnect] {
+                out.queue.push(Output::Broker { conn, command });
+            }
+        }
+        journal.withhold_commands(&mut out, 0, |_| false);
+        assert_eq!((ended(&mut out, client), ended(&mut out, ConnId::OWN)), (false, true));
+        out.clear();
+        journal.on_stored(&mut out, StoreToken(1));
+        assert_eq!(out.queue.pop(), Some(Output::Broker { conn: ConnId::OWN, command: ack(1) }));
+        assert_eq!(out.queue.pop(), Some(Output::Broker { conn: client, command: BrokerCommand::Disconnect }));
+        assert_eq!(out.queue.pop(), Some(Output::Broker { conn: client, command: ack(1) }));
+    }
+
+    #[test]
+    fn what_the_broker_has_forgotten_is_not_acknowledged_any_more() {
+        let (mut journal, mut out) = (Journal::new(Durability::Strict), Outputs::default());
+        acknowledge(&mut journal, &mut out, 1);
+        journal.void_acknowledgements(ConnId::OWN);
+        acknowledge(&mut journal, &mut out, 2);
+        journal.on_stored(&mut out, StoreToken(2));
+        assert_eq!(acknowledged(&mut out), [2]);
     }
 }

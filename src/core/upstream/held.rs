@@ -50,10 +50,10 @@ impl Held {
         }
     }
 
-    /// Takes note of what is being asked.
-    pub(super) fn watch(&mut self, out: &mut Outputs, journal: &mut Journal) {
+    /// Takes note of what is being asked by the outputs from `start` on.
+    pub(super) fn watch(&mut self, out: &mut Outputs, start: usize, journal: &mut Journal) {
         let mut news = Vec::new();
-        for output in &out.queue {
+        for output in out.queue.iter().skip(start) {
             let Output::Broker { conn: ConnId::OWN, command } = output else { continue };
             if let BrokerCommand::Subscribe { token, filter, id, .. } = command {
                 self.asked.insert(*token, (filter.clone(), *id));

@@ -241,6 +241,11 @@ impl Upstream {
         true
     }
 
+    /// Whether the message under this token is one that the gateway has answered for.
+    pub(super) fn keeps_message(&self, token: Token) -> bool {
+        matches!(self.tokens.get(token), Some(Pending::Kept { .. }))
+    }
+
     /// Takes a client's message at QoS 0; nobody hears what becomes of it.
     pub(super) fn publish_at_most_once(
         &mut self,
@@ -368,10 +373,10 @@ impl Upstream {
         }
     }
 
-    /// Takes note of what is being asked of the broker, to be known after a restart.
-    pub(super) fn note_questions(&mut self, out: &mut Outputs, journal: &mut Journal) {
+    /// Takes note of what the outputs from `start` on ask of the broker, to be known after a restart.
+    pub(super) fn note_questions(&mut self, out: &mut Outputs, start: usize, journal: &mut Journal) {
         if let (Clients::Aggregating(_), true) = (&self.mode, journal.is_on()) {
-            self.held.watch(out, journal);
+            self.held.watch(out, start, journal);
         }
     }
 
@@ -541,7 +546,8 @@ impl Upstream {
         self.drain(means);
     }
 
-    fn drain(&mut self, means: &mut Means<'_>) {
+    /// Sends what the gateway has answered for, as far as it is stored and the broker is there.
+    pub(super) fn drain(&mut self, means: &mut Means<'_>) {
         self.kept.drain(means, &self.own, &mut self.tokens);
     }
 
