@@ -212,6 +212,8 @@ pub struct FilterRecord {
     pub filter: ByteString,
     /// The number that its messages carry, once it was granted; 0 where the broker sends none.
     pub granted: Option<u32>,
+    /// Numbers that they may carry too, oldest first: of earlier questions, and of one that was not answered.
+    pub others: Vec<u32>,
 }
 
 impl From<&Message> for MessageRecord {
