@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use super::context::{Context, Means};
 use super::deadlines::Deadlines;
 use super::discovery::Discovery;
-use super::journal::Journal;
+use super::journal::{Journal, is_durable};
 use super::mapping::Prefix;
 use super::predefined::Predefined;
 use super::queueing::QueueRules;
@@ -20,7 +20,7 @@ use super::sessions::{SessionKey, Sessions};
 use super::upstream::{Receipt, Recipient, Upstream};
 use super::{
     BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Origin, Outputs, Peer,
-    PublishOutcome, Refused, Settings, Stats, SubscriptionId,
+    PublishOutcome, RecordKey, Refused, Settings, Stats, SubscriptionId,
 };
 use crate::wire::{self, Connect, DecodeError, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
@@ -99,8 +99,13 @@ impl Gateway {
                 self.journal.on_stored(out, token);
                 // What has waited for long enough does not wait for what was written since.
                 start = out.queue.len();
+                self.drain_kept(now, out);
             }
-            Input::StoreFailing => self.journal.on_failing(out),
+            Input::StoreFailing => {
+                self.journal.on_failing(out);
+                start = out.queue.len();
+                self.drain_kept(now, out);
+            }
             Input::Forget { client_id } => self.forget(now, client_id, out),
             Input::Shutdown => {
                 self.upstream.shut_down(out);
@@ -117,8 +122,9 @@ impl Gateway {
         while let Some(key) = self.deadlines.pop(now) {
             self.with_session(now, SessionKey(key), out, Session::on_deadline);
         }
-        let questions = self.upstream.note_questions(out, &mut self.journal);
-        self.journal.withhold_commands(out, start, &questions);
+        self.upstream.note_questions(out, start, &mut self.journal);
+        let Self { upstream, journal, .. } = self;
+        journal.withhold_commands(out, start, |token| upstream.keeps_message(token));
     }
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.
@@ -391,6 +397,9 @@ impl Gateway {
                 if conn == ConnId::OWN {
                     self.discovery.on_broker_up(now);
                 }
+                if !session_present {
+                    self.journal.void_acknowledgements(conn);
+                }
                 let (upstream, mut means) = self.upstream(now, out);
                 if let Some(key) = upstream.up(&mut means, conn, session_present, offer) {
                     self.with_session(now, key, out, |session, cx| session.on_broker_up(cx, session_present));
@@ -409,6 +418,10 @@ impl Gateway {
                 }
             }
             BrokerEvent::Published { token, outcome } => {
+                if is_durable(token) {
+                    // Whoever waits for the answer takes note of it now, and nobody may.
+                    self.journal.delete(out, RecordKey::Completed(token));
+                }
                 let (upstream, mut means) = self.upstream(now, out);
                 if let Some(key) = upstream.published(&mut means, token, outcome) {
                     self.with_session(now, key, out, |session, cx| session.on_published(cx, token, outcome));
@@ -485,6 +498,12 @@ impl Gateway {
         self.stats.acknowledged_early += self.upstream.bound_deliveries(out, &self.settings.limits, conn);
     }
 
+    /// What is kept for the broker goes out once it is stored.
+    fn drain_kept(&mut self, now: Instant, out: &mut Outputs) {
+        let (upstream, mut means) = self.upstream(now, out);
+        upstream.drain(&mut means);
+    }
+
     fn upstream<'a>(&'a mut self, now: Instant, out: &'a mut Outputs) -> (&'a mut Upstream, Means<'a>) {
         let Self { upstream, journal, settings, stats, .. } = self;
         (upstream, Means { now, out, journal, settings, stats })
@@ -531,5 +550,23 @@ impl Gateway {
         if is_over {
             self.sessions.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Durability, Output, PublishOutcome, StoreOp, Token};
+
+    #[test]
+    fn what_became_of_a_message_is_kept_no_longer_when_nobody_waits_for_it() {
+        let mut gateway = Gateway::new(Settings { durability: Durability::Strict, ..Settings::default() });
+        let mut out = Outputs::default();
+        let token = Token(1 << 63 | 7);
+        let event = BrokerEvent::Published { token, outcome: PublishOutcome::Accepted };
+        gateway.handle(Instant::ORIGIN, Input::Broker { conn: ConnId::OWN, event }, &mut out);
+        let ops: Vec<Output> = out.drain().0.collect();
+        let op = StoreOp::Delete(RecordKey::Completed(token));
+        assert!(matches!(&ops[..], [Output::Persist { op: written, .. }] if *written == op), "{ops:?}");
     }
 }

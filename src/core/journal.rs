@@ -162,17 +162,25 @@ impl Journal {
         dropped
     }
 
-    /// Holds back what the broker must not hear before everything written so far is stored: acknowledgements,
-    /// messages that are sent exactly once, and the SUBSCRIBEs in `questions`. What stands before `start` was held back
-    /// already.
-    pub(super) fn withhold_commands(&mut self, out: &mut Outputs, start: usize, questions: &[Token]) {
+    /// Of the outputs from `start` on holds back what the broker must not hear before everything written so far is
+    /// stored: acknowledgements, messages that are sent exactly once, unless they are `known` to be stored, and what it
+    /// is to hold for the gateway.
+    pub(super) fn withhold_commands(&mut self, out: &mut Outputs, start: usize, known: impl Fn(Token) -> bool) {
         if !self.awaits(self.written) {
             return;
         }
-        for output in out.queue.extract_if(start.., |output| is_a_promise(output, questions)) {
+        for output in out.queue.extract_if(start.., |output| is_a_promise(output, &known)) {
             if let Output::Broker { conn, command } = output {
                 self.withheld.entry(self.written).or_default().push(Withheld::Command { conn, command });
             }
+        }
+    }
+
+    /// Forgets the acknowledgements that wait for a connection: the broker has forgotten what they are for.
+    pub(super) fn void_acknowledgements(&mut self, conn: ConnId) {
+        let is_void = |withheld: &Withheld| matches!(withheld, Withheld::Command { conn: other, command: BrokerCommand::Ack { .. } } if *other == conn);
+        for withheld in self.withheld.values_mut() {
+            withheld.retain(|withheld| !is_void(withheld));
         }
     }
 
@@ -234,13 +242,63 @@ fn is_refusal(octets: &[u8]) -> bool {
     return_code != ReturnCode::Accepted
 }
 
-fn is_a_promise(output: &Output, questions: &[Token]) -> bool {
-    let Output::Broker { command, .. } = output else { return false };
+fn is_a_promise(output: &Output, known: impl Fn(Token) -> bool) -> bool {
+    let Output::Broker { conn, command } = output else { return false };
     match command {
         // The end of a connection stays behind what was acknowledged on it.
         BrokerCommand::Ack { .. } | BrokerCommand::Disconnect => true,
-        BrokerCommand::Publish { token, .. } => token.is_some_and(is_durable),
-        BrokerCommand::Subscribe { token, .. } => questions.contains(token),
-        BrokerCommand::Unsubscribe { .. } => false,
+        BrokerCommand::Publish { token, .. } => token.is_some_and(|token| is_durable(token) && !known(token)),
+        // What the broker holds for the shared connection must be known to another process.
+        BrokerCommand::Subscribe { .. } | BrokerCommand::Unsubscribe { .. } => *conn == ConnId::OWN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Delivery;
+
+    const NUMBER: SessionNumber = SessionNumber(1);
+
+    /// Writes something, and acknowledges a message of the broker's that must wait for it.
+    fn acknowledge(journal: &mut Journal, out: &mut Outputs, delivery: u64) {
+        let start = out.queue.len();
+        journal.delete(out, RecordKey::Session(NUMBER));
+        out.queue.push(Output::Broker { conn: ConnId::OWN, command: ack(delivery) });
+        journal.withhold_commands(out, start, |_| false);
+    }
+
+    fn ack(delivery: u64) -> BrokerCommand {
+        BrokerCommand::Ack { delivery: Delivery(delivery) }
+    }
+
+    fn acknowledged(out: &mut Outputs) -> Vec<u64> {
+        let delivery = |output| match output {
+            Output::Broker { command: BrokerCommand::Ack { delivery }, .. } => Some(delivery.0),
+            _ => None,
+        };
+        out.queue.drain(..).filter_map(delivery).collect()
+    }
+
+    #[test]
+    fn what_is_stored_is_said_however_much_is_written_meanwhile() {
+        let (mut journal, mut out) = (Journal::new(Durability::Strict), Outputs::default());
+        acknowledge(&mut journal, &mut out, 1);
+        assert_eq!(acknowledged(&mut out), []);
+        journal.on_stored(&mut out, StoreToken(1));
+        acknowledge(&mut journal, &mut out, 2);
+        assert_eq!(acknowledged(&mut out), [1]);
+        journal.on_stored(&mut out, StoreToken(2));
+        assert_eq!(acknowledged(&mut out), [2]);
+    }
+
+    #[test]
+    fn what_the_broker_has_forgotten_is_not_acknowledged_any_more() {
+        let (mut journal, mut out) = (Journal::new(Durability::Strict), Outputs::default());
+        acknowledge(&mut journal, &mut out, 1);
+        journal.void_acknowledgements(ConnId::OWN);
+        acknowledge(&mut journal, &mut out, 2);
+        journal.on_stored(&mut out, StoreToken(2));
+        assert_eq!(acknowledged(&mut out), [2]);
     }
 }

@@ -77,7 +77,7 @@ pub struct SessionRecord {
     pub clean: bool,
     pub presence: PresenceRecord,
     pub will: Option<WillRecord>,
-    /// The last message id that the gateway chose towards the client.
+    /// The last message id that the gateway may have chosen towards the client.
     pub last_msg_id: u16,
 }
 
@@ -212,6 +212,8 @@ pub struct FilterRecord {
     pub filter: ByteString,
     /// The number that its messages carry, once it was granted; 0 where the broker sends none.
     pub granted: Option<u32>,
+    /// Numbers that they may carry too, oldest first: of earlier questions, and of one that was not answered.
+    pub others: Vec<u32>,
 }
 
 impl From<&Message> for MessageRecord {

@@ -55,7 +55,8 @@ impl Gateway {
         out: &mut Outputs,
     ) -> Restored {
         let mut restored = Restored::default();
-        let mut fates = Fates { under_way: under_way.into_iter().collect(), completed: BTreeSet::new() };
+        let under_way = under_way.into_iter().filter(|token| is_durable(*token)).collect();
+        let mut fates = Fates { under_way, completed: BTreeSet::new() };
         let mut keys = BTreeMap::new();
         let (mut later, mut queued, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for record in records {
@@ -102,8 +103,9 @@ impl Gateway {
             }
         }
         kept.sort_unstable_by_key(|record| record.place);
-        for record in kept {
+        for mut record in kept {
             let key = RecordKey::Upstream(record.place);
+            record.token = record.token.filter(|token| is_durable(*token));
             if !self.restore_kept(now, &mut fates, record, out) {
                 self.drop_record(key, &mut restored, out);
             }

@@ -20,6 +20,13 @@ impl Dice {
         Self { state: 0, octets: Some(octets.iter().rev().copied().collect()) }
     }
 
+    /// Returns dice of their own for a part of the world, so that the rest is the same with and without it. From a
+    /// fuzzer they take the last quarter of its octets.
+    pub(super) fn split_off(&mut self) -> Self {
+        let octets = self.octets.as_mut().map(|octets| octets.drain(..octets.len() / 4).collect());
+        Self { state: !self.state, octets }
+    }
+
     /// Returns whether there were octets to choose from and none is left.
     pub(super) fn is_used_up(&self) -> bool {
         self.octets.as_ref().is_some_and(Vec::is_empty)

@@ -1,7 +1,8 @@
-//! A world for tests: clients, a net and a broker around the gateway's core, all on one virtual clock and one seed.
+//! A world for tests: clients, a net, a store and a broker around the gateway's core, all on one virtual clock and one
+//! seed.
 //!
 //! [`run`] lets one world live: for some virtual minutes clients publish, subscribe, sleep, reboot, move and misbehave
-//! while the net and the broker fail them. Then all faults end, everything must come to rest and everybody have what
+//! while the net, the broker and the store fail them, and the gateway crashes and takes up what was stored. Then all faults end, everything must come to rest and everybody have what
 //! they were promised; and when all clients are gone, nothing may be left of them. After every step the referee looks.
 //!
 //! A world is drawn from [`Dice`]: from a seed, so that a failure can be had again, or from a fuzzer's octets.
@@ -11,11 +12,13 @@ mod broker;
 mod client;
 mod dice;
 mod net;
+mod power;
 mod referee;
 mod rogue;
 mod scenario;
 mod schedule;
 mod step;
+mod store;
 mod vocabulary;
 mod world;
 

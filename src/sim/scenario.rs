@@ -8,8 +8,9 @@ use super::broker::Temper;
 use super::client::Nature;
 use super::dice::Dice;
 use super::net::{Corruption, Order, Weather};
+use super::store::StoreTemper;
 use super::vocabulary;
-use crate::core::{Limits, LinkId, LinkSettings, Mode, Settings};
+use crate::core::{Durability, Limits, LinkId, LinkSettings, Mode, OutagePolicy, OutageSettings, Settings};
 
 /// A link with large frames, as UDP has.
 pub(super) const WIDE: LinkId = LinkId(0);
@@ -25,6 +26,9 @@ pub(super) struct Scenario {
     pub(super) rogues: usize,
     pub(super) weather: Weather,
     pub(super) temper: Temper,
+    pub(super) store: StoreTemper,
+    /// The longest time from one crash of the gateway to the next; `None`: there are none.
+    pub(super) crashes: Option<Duration>,
     /// The longest pause between two messages of others through the broker.
     pub(super) others_pause: Duration,
     /// How long all this goes on, before everything has to come to rest.
@@ -32,11 +36,18 @@ pub(super) struct Scenario {
 }
 
 impl Scenario {
-    pub(super) fn draw(dice: &mut Dice) -> Self {
+    /// Draws a world. What outlives the gateway's process is drawn apart.
+    pub(super) fn draw(dice: &mut Dice, fate: &mut Dice) -> Self {
         let clients: Vec<Nature> = (0..=dice.below(6)).map(|_| Nature::draw(dice)).collect();
+        let mut settings = draw_settings(dice, clients.len());
+        draw_durability(fate, &mut settings);
+        let crashing = if settings.durability == Durability::Nothing { 200 } else { 750 };
+        let crashes = fate.chance(crashing).then(|| *fate.pick(&[20, 60, 200].map(Duration::from_secs)));
         Self {
-            settings: draw_settings(dice, clients.len()),
+            settings,
             clients,
+            store: StoreTemper::draw(fate),
+            crashes,
             rogues: *dice.pick(&[0, 0, 1, 2]),
             weather: draw_weather(dice),
             temper: Temper::draw(dice),
@@ -53,8 +64,10 @@ impl Scenario {
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, clients, rogues, weather, temper, others_pause: _, lasts: _ } = self;
-        writeln!(f, "{:?}, {rogues} rogues\n{weather:?}\n{temper:?}\n{:?}", settings.mode, settings.limits)?;
+        let Self { settings, clients, rogues, weather, temper, store, crashes, others_pause: _, lasts: _ } = self;
+        let Settings { mode, limits, durability, outage, .. } = settings;
+        writeln!(f, "{mode:?}, {rogues} rogues\n{weather:?}\n{temper:?}\n{limits:?}")?;
+        writeln!(f, "{durability:?}, {store:?}, crashes: {crashes:?}\n{outage:?}")?;
         clients.iter().enumerate().try_for_each(|(number, nature)| writeln!(f, "c{number} {nature:?}"))
     }
 }
@@ -86,6 +99,21 @@ fn draw_settings(dice: &mut Dice, clients: usize) -> Settings {
         predefined: vocabulary::predefined(),
         links: BTreeMap::from([(WIDE, LinkSettings::default()), (NARROW, narrow)]),
         ..Settings::default()
+    }
+}
+
+fn draw_durability(fate: &mut Dice, settings: &mut Settings) {
+    use Durability::{BestEffort, Nothing, Strict};
+    settings.durability = *fate.pick(&[Nothing, Nothing, Nothing, Nothing, Strict, Strict, Strict, BestEffort]);
+    if settings.durability != Nothing && fate.chance(200) {
+        settings.limits.withheld_frames = 4;
+        settings.outage.messages = 4;
+    }
+    if fate.chance(100) {
+        let qos0 = *fate.pick(&[OutagePolicy::Keep, OutagePolicy::Latest]);
+        let policy = *fate.pick(&[OutagePolicy::Keep, OutagePolicy::Latest, OutagePolicy::Drop]);
+        let max_age = *fate.pick(&[None, Some(Duration::from_secs(30))]);
+        settings.outage = OutageSettings { qos0, policy, max_age, ..settings.outage.clone() };
     }
 }
 

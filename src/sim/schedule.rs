@@ -32,6 +32,11 @@ impl<E> Schedule<E> {
         self.at(self.now + delay, event);
     }
 
+    /// Takes out the events that will not happen any more.
+    pub(super) fn retain(&mut self, happens: impl Fn(&E) -> bool) {
+        self.events.retain(|_, event| happens(event));
+    }
+
     /// Returns when the next event happens.
     pub(super) fn next(&self) -> Option<Instant> {
         self.events.keys().next().map(|(time, _)| *time)

@@ -5,7 +5,10 @@ use std::fmt;
 
 use super::broker::Word;
 use super::net::Place;
-use crate::core::{BrokerCommand, BrokerEvent, ConnId, ConnectSpec, Instant, LinkId, Message, Notice, Origin};
+use crate::core::{
+    BrokerCommand, BrokerEvent, ConnId, ConnectSpec, Instant, LinkId, Message, Notice, Origin, Restored, StoreOp,
+    StoreToken,
+};
 use crate::wire::{self, DecodeError, Quoted};
 
 #[derive(Debug)]
@@ -27,6 +30,13 @@ pub(super) enum Cause {
         word: Word,
     },
     Deadline,
+    /// Everything up to this is stored.
+    Stored(StoreToken),
+    StoreFailing,
+    /// A new process takes up what the store has.
+    Restart(Restored),
+    /// The process is gone. No call, but what happens between two.
+    Crash,
 }
 
 #[derive(Debug)]
@@ -36,6 +46,7 @@ pub(super) enum Effect {
     Opened { conn: ConnId, spec: ConnectSpec },
     Commanded { conn: ConnId, command: BrokerCommand },
     Noticed(Notice),
+    Wrote { op: StoreOp, token: StoreToken },
 }
 
 /// The last steps, or all.
@@ -58,6 +69,20 @@ impl Journal {
     }
 }
 
+impl Step {
+    /// Returns the last that was asked of the store.
+    pub(super) fn written(&self) -> Option<StoreToken> {
+        self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Wrote { token, .. } => Some(*token),
+            Effect::Sent { .. }
+            | Effect::Broadcast { .. }
+            | Effect::Opened { .. }
+            | Effect::Commanded { .. }
+            | Effect::Noticed(_) => None,
+        })
+    }
+}
+
 impl fmt::Display for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.steps.iter().try_for_each(|step| step.fmt(f))
@@ -71,6 +96,10 @@ impl fmt::Display for Step {
             Cause::Frame { from, octets } => writeln!(f, "{seconds:10.3} {from} -> {}", Decoded(octets))?,
             Cause::Word { conn, word } => writeln!(f, "{seconds:10.3} broker {} -> {}", conn.0, Shown(&word.event))?,
             Cause::Deadline => writeln!(f, "{seconds:10.3} deadline")?,
+            Cause::Stored(token) => writeln!(f, "{seconds:10.3} stored {}", token.0)?,
+            Cause::StoreFailing => writeln!(f, "{seconds:10.3} the store fails")?,
+            Cause::Restart(restored) => writeln!(f, "{seconds:10.3} restart {restored:?}")?,
+            Cause::Crash => writeln!(f, "{seconds:10.3} CRASH")?,
         }
         for effect in &self.effects {
             match effect {
@@ -81,6 +110,7 @@ impl fmt::Display for Step {
                     writeln!(f, "{:14}broker {} <- {}", "", conn.0, ShownCommand(command))?;
                 }
                 Effect::Noticed(notice) => writeln!(f, "{:14}{notice:?}", "")?,
+                Effect::Wrote { op, token } => writeln!(f, "{:14}store {} {op:?}", "", token.0)?,
             }
         }
         Ok(())

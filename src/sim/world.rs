@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::broker::{Agenda, Broker, Task, Word};
+use super::broker::{Agenda, Broker, Outcome, Persistence, Task, Word};
 use super::client::{Client, Deed, Hands};
 use super::dice::Dice;
 use super::net::{Place, Way, Weather};
+use super::power::Process;
 use super::referee::{ClientNumber, Referee, Violation};
 use super::rogue;
 use super::scenario::{NARROW, Scenario, WIDE};
 use super::schedule::Schedule;
-use super::step::{Cause, Effect, Journal, Step};
+use super::step::{Cause, Effect, Journal};
+use super::store::{Store, Write};
 use super::vocabulary::{self, Marks};
 use crate::core::{
-    Cast, ClientPhase, ClientStatus, ConnId, Gateway, Input, Instant, LinkAddress, LinkId, Message, Output, Outputs,
-    Peer, Stats,
+    Cast, ClientPhase, ClientStatus, ConnId, Durability, Gateway, Input, Instant, LinkAddress, LinkId, Message, Output,
+    Outputs, Peer, Stats, StoreToken,
 };
 use crate::wire::{Envelope, Qos};
 
@@ -26,19 +28,24 @@ const STEPS: u64 = 2_000_000;
 const PATIENCE: Duration = Duration::from_secs(6 * 3_600);
 
 pub(super) struct World {
-    scenario: Scenario,
+    pub(super) scenario: Scenario,
     weather: Weather,
-    dice: Dice,
-    schedule: Schedule<Event>,
-    gateway: Gateway,
-    outputs: Outputs,
-    broker: Broker,
+    pub(super) dice: Dice,
+    /// For the store and the gateway's process.
+    pub(super) fate: Dice,
+    pub(super) schedule: Schedule<Event>,
+    pub(super) process: Process,
+    pub(super) outputs: Outputs,
+    pub(super) store: Store,
+    /// The last that the gateway's process knows to be stored.
+    pub(super) stored: StoreToken,
+    pub(super) broker: Broker,
     clients: Vec<Resident>,
     homes: BTreeMap<Place, ClientNumber>,
     marks: Marks,
-    referee: Referee,
-    journal: Journal,
-    is_busy: bool,
+    pub(super) referee: Referee,
+    pub(super) journal: Journal,
+    pub(super) is_busy: bool,
     steps: u64,
 }
 
@@ -52,7 +59,7 @@ struct Resident {
 }
 
 #[derive(Debug)]
-enum Event {
+pub(super) enum Event {
     /// A frame reaches the gateway.
     Up {
         from: Place,
@@ -67,11 +74,16 @@ enum Event {
     BrokerTrouble,
     OthersPublish,
     Rogue(u8),
+    /// The time of a commit is over.
+    Store,
+    Crash,
+    Restart,
 }
 
 impl World {
     pub(super) fn new(mut dice: Dice, journal: Journal) -> Self {
-        let scenario = Scenario::draw(&mut dice);
+        let mut fate = dice.split_off();
+        let scenario = Scenario::draw(&mut dice, &mut fate);
         let mut clients = Vec::new();
         for (number, nature) in scenario.clients.iter().enumerate() {
             let starts = Instant::ORIGIN + dice.between(Duration::from_secs(3), Duration::from_secs(20));
@@ -85,12 +97,18 @@ impl World {
             });
         }
         let client_ids = clients.iter().map(|resident| resident.client.client_id().to_owned());
+        let persistence = match scenario.settings.durability {
+            Durability::Nothing => Persistence::Nothing,
+            Durability::Strict | Durability::BestEffort => Persistence::Ledgers,
+        };
         let mut world = Self {
             weather: scenario.weather.clone(),
             schedule: Schedule::new(),
-            gateway: Gateway::new(scenario.settings.clone()),
+            process: Process::Running(Gateway::new(scenario.settings.clone())),
             outputs: Outputs::default(),
-            broker: Broker::new(scenario.temper.clone()),
+            store: Store::new(scenario.store.clone()),
+            stored: StoreToken::default(),
+            broker: Broker::new(scenario.temper.clone(), persistence),
             homes: BTreeMap::new(),
             marks: Marks::default(),
             referee: Referee::new(&scenario, client_ids),
@@ -100,6 +118,7 @@ impl World {
             clients,
             scenario,
             dice,
+            fate,
         };
         world.begin();
         world
@@ -112,18 +131,18 @@ impl World {
             self.step()?;
         }
         self.settle()?;
-        self.referee.close_books(&self.gateway)?;
+        self.referee.close_books(self.process.stats())?;
         for resident in &mut self.clients {
             resident.client.leave_for_good();
         }
         while self.next_time().is_some() {
             self.step()?;
         }
-        self.referee.close(&self.gateway, &self.broker)
+        self.referee.close(self.process.gateway(), &self.broker, &self.store)
     }
 
     pub(super) fn stats(&self) -> &Stats {
-        self.gateway.stats()
+        self.process.stats()
     }
 
     pub(super) fn steps(&self) -> u64 {
@@ -147,6 +166,7 @@ impl World {
         self.enter(agenda);
         self.schedule.after(Duration::from_secs(5), Event::OthersPublish);
         self.schedule.after(Duration::from_secs(20), Event::BrokerTrouble);
+        self.schedule_crash();
         for rogue in 0..self.scenario.rogues {
             self.schedule.after(Duration::from_secs(3), Event::Rogue(u8::try_from(rogue).unwrap_or(0)));
         }
@@ -157,6 +177,7 @@ impl World {
         self.is_busy = false;
         self.weather = Weather::fine();
         self.broker.calm();
+        self.store.calm();
         let now = self.schedule.now();
         for resident in &mut self.clients {
             resident.client.settle(now);
@@ -184,11 +205,14 @@ impl World {
         };
         self.broker.is_idle()
             && clients().all(Client::is_settled)
-            && self.gateway.clients().all(|status| is_served(&status))
+            && self.store.is_idle()
+            && self.process.gateway().is_some_and(|gateway| gateway.clients().all(|status| is_served(&status)))
     }
 
     fn unrest(&self) -> Violation {
-        let waiting: Vec<String> = self.gateway.clients().map(|client| format!("{client:?}")).collect();
+        let gateway = self.process.gateway();
+        let clients = gateway.into_iter().flat_map(Gateway::clients);
+        let waiting: Vec<String> = clients.map(|client| format!("{client:?}")).collect();
         let broker = if self.broker.is_idle() { "idle".to_owned() } else { format!("{:#?}", self.broker) };
         let unsettled = self.clients.iter().filter(|resident| !resident.client.is_settled());
         let unsettled: Vec<&Client> = unsettled.map(|resident| &resident.client).collect();
@@ -197,7 +221,11 @@ impl World {
 
     fn next_time(&self) -> Option<Instant> {
         let clients = self.clients.iter().filter_map(|resident| resident.client.next_deadline()).min();
-        [self.schedule.next(), self.gateway.next_deadline(), clients].into_iter().flatten().min()
+        [self.schedule.next(), self.gateway_deadline(), clients].into_iter().flatten().min()
+    }
+
+    fn gateway_deadline(&self) -> Option<Instant> {
+        self.process.gateway().and_then(Gateway::next_deadline)
     }
 
     /// Lets the next thing happen. Of several at the same time: what is on its way, the gateway's, the clients'.
@@ -213,7 +241,7 @@ impl World {
             return self.happen(event);
         }
         self.schedule.pass_to(next);
-        if self.gateway.next_deadline().is_some_and(|time| time <= next) {
+        if self.gateway_deadline().is_some_and(|time| time <= next) {
             return self.call_gateway(Cause::Deadline, None);
         }
         for number in 0..self.clients.len() {
@@ -240,13 +268,15 @@ impl World {
             }
             Event::Broker(task) => {
                 let mut agenda = Agenda::new();
-                let heard = self.broker.run(self.schedule.now(), task, &mut self.dice, &mut agenda);
+                let outcome = self.broker.run(self.schedule.now(), task, &mut self.dice, &mut agenda);
                 self.enter(agenda);
                 for message in self.broker.take_accepted() {
-                    self.referee.broker_took(&message);
+                    self.referee.broker_took(&message)?;
                 }
-                if let Some((conn, word)) = heard {
-                    self.call_gateway(Cause::Word { conn, word }, None)?;
+                match outcome {
+                    Outcome::Nothing => {}
+                    Outcome::Heard { conn, word } => self.call_gateway(Cause::Word { conn, word }, None)?,
+                    Outcome::Keeps(entry) => self.keep(Write::Ledger(entry)),
                 }
             }
             Event::BrokerTrouble => self.make_trouble(),
@@ -259,29 +289,28 @@ impl World {
                 self.schedule.after(pause, Event::Rogue(number));
             }
             Event::Rogue(_) => {}
+            Event::Store => self.on_store()?,
+            Event::Crash => self.on_crash()?,
+            Event::Restart => self.restart()?,
         }
         Ok(())
     }
 
-    /// Calls the gateway, shows the referee what came of it, and carries it out.
-    fn call_gateway(&mut self, cause: Cause, frame: Option<&[u8]>) -> Result<(), Violation> {
-        let now = self.schedule.now();
+    /// Calls the gateway, if it is there.
+    pub(super) fn call_gateway(&mut self, cause: Cause, frame: Option<&[u8]>) -> Result<(), Violation> {
+        let Some(gateway) = self.process.gateway_mut() else { return Ok(()) };
         let input = match (&cause, frame) {
             (Cause::Frame { from, .. }, Some(bytes)) => Input::Frame { from: from.peer, cast: Cast::Unicast, bytes },
             (Cause::Word { conn, word: Word { event, .. } }, _) => Input::Broker { conn: *conn, event: event.clone() },
-            (Cause::Deadline | Cause::Frame { .. }, _) => Input::Deadline,
+            (Cause::Stored(token), _) => Input::Stored(*token),
+            (Cause::StoreFailing, _) => Input::StoreFailing,
+            (Cause::Deadline | Cause::Frame { .. } | Cause::Restart(_) | Cause::Crash, _) => Input::Deadline,
         };
-        self.gateway.handle(now, input, &mut self.outputs);
-        let step = Step { now, cause, effects: effects(&mut self.outputs) };
-        let verdict = self.referee.watch(&step, &self.gateway);
-        if verdict.is_ok() {
-            step.effects.iter().for_each(|effect| self.carry_out(effect));
-        }
-        self.journal.note(step);
-        verdict
+        gateway.handle(self.schedule.now(), input, &mut self.outputs);
+        self.conclude(cause)
     }
 
-    fn carry_out(&mut self, effect: &Effect) {
+    pub(super) fn carry_out(&mut self, effect: &Effect) {
         match effect {
             Effect::Sent { to, octets } => {
                 let Some(&number) = self.homes.get(to) else { return };
@@ -302,7 +331,7 @@ impl World {
                 self.enter(agenda);
             }
             // Clients here know their gateway.
-            Effect::Broadcast { .. } | Effect::Noticed(_) => {}
+            Effect::Broadcast { .. } | Effect::Noticed(_) | Effect::Wrote { .. } => {}
         }
     }
 
@@ -371,7 +400,7 @@ impl World {
         self.schedule.after(pause, Event::OthersPublish);
     }
 
-    fn enter(&mut self, agenda: Agenda) {
+    pub(super) fn enter(&mut self, agenda: Agenda) {
         for (time, task) in agenda {
             self.schedule.at(time, Event::Broker(task));
         }
@@ -404,21 +433,19 @@ fn open(from: Place, frame: &[u8]) -> (Place, Vec<u8>) {
     }
 }
 
-fn effects(outputs: &mut Outputs) -> Vec<Effect> {
+pub(super) fn effects(outputs: &mut Outputs) -> Vec<Effect> {
     let (queue, frames) = outputs.drain();
     let effects = queue
-        .filter_map(|output| match output {
-            Output::Persist { .. } => None,
+        .map(|output| match output {
+            Output::Persist { op, token } => Effect::Wrote { op, token },
             Output::Send { to, frame } => {
                 let (to, octets) = open(Place { peer: to, node: Vec::new() }, frames.octets(&frame));
-                Some(Effect::Sent { to, octets })
+                Effect::Sent { to, octets }
             }
-            Output::Broadcast { link, frame, .. } => {
-                Some(Effect::Broadcast { link, octets: frames.octets(&frame).to_vec() })
-            }
-            Output::Connect { conn, spec } => Some(Effect::Opened { conn, spec }),
-            Output::Broker { conn, command } => Some(Effect::Commanded { conn, command }),
-            Output::Notice(notice) => Some(Effect::Noticed(notice)),
+            Output::Broadcast { link, frame, .. } => Effect::Broadcast { link, octets: frames.octets(&frame).to_vec() },
+            Output::Connect { conn, spec } => Effect::Opened { conn, spec },
+            Output::Broker { conn, command } => Effect::Commanded { conn, command },
+            Output::Notice(notice) => Effect::Noticed(notice),
         })
         .collect();
     outputs.clear();

@@ -352,7 +352,7 @@ fn records_that_make_no_sense_are_deleted_and_counted() {
             expires: None,
             token: None,
         }),
-        Record::Filter(FilterRecord { filter: "a/#/b".into(), granted: Some(1) }),
+        Record::Filter(FilterRecord { filter: "a/#/b".into(), granted: Some(1), others: vec![1] }),
     ];
     let count = senseless.len();
     senseless.into_iter().for_each(|record| world.store().gets(record));

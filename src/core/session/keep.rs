@@ -115,6 +115,9 @@ impl Session {
         if !cx.journal.is_on() {
             return;
         }
+        if self.outbox.has_outrun_reservation() {
+            self.touch();
+        }
         match (self.entry.copy, &self.phase) {
             (Copy::Missing, Phase::Over) | (Copy::Current, _) => {}
             (Copy::Stale, Phase::Over) => self.forget_stored(cx),
@@ -221,14 +224,15 @@ impl Session {
         }
     }
 
-    fn record(&self) -> Option<SessionRecord> {
+    fn record(&mut self) -> Option<SessionRecord> {
+        let presence = self.phase.record()?;
         Some(SessionRecord {
             number: self.entry.number,
             client_id: self.client_id.clone(),
             clean: self.persistence == Persistence::Clean,
-            presence: self.phase.record()?,
+            presence,
             will: self.will.as_ref().map(Will::record),
-            last_msg_id: self.outbox.last_msg_id(),
+            last_msg_id: self.outbox.reserve_msg_ids(),
         })
     }
 }

@@ -10,6 +10,10 @@ use crate::core::upstream::Receipt;
 use crate::core::{Instant, QueuePolicy};
 use crate::wire::{MsgId, Qos, TopicId, TopicRef};
 
+/// Message ids reserved in the store at once. A client that gets an id again too soon takes the message for a repetition,
+/// so none is given out twice across a restart; and a write for every message would be one too many.
+const RESERVED_AT_ONCE: u16 = 64;
+
 /// A queue with one message in flight: constrained clients have one buffer (MQTT-SN digest §11).
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -18,6 +22,8 @@ pub(super) struct Outbox {
     octets: usize,
     pub(super) in_flight: Option<InFlight>,
     last_msg_id: u16,
+    /// No id up to this one is given out again by another process.
+    reserved_msg_id: u16,
     /// The last QoS 0 message under a normal id, in case the client turns out not to know the id.
     pub(super) last_unacknowledged: Option<(TopicId, Parcel)>,
     /// Whether the queue has overflowed since it was last empty, so that a person hears of it once.
@@ -104,14 +110,13 @@ impl Outbox {
         self.in_flight.as_ref()?.due
     }
 
-    /// The empty outbox of a session whose last message had this id.
+    /// The empty outbox of a session whose message ids were reserved up to this one.
     pub(super) fn after(last_msg_id: u16) -> Self {
-        Self { last_msg_id, ..Self::default() }
+        Self { last_msg_id, reserved_msg_id: last_msg_id, ..Self::default() }
     }
 
     /// Takes back what a former process stored, in the order of the messages.
     pub(super) fn restore(&mut self, parcel: Parcel, progress: Progress) {
-        self.last_msg_id = parcel.sent_as.map_or(self.last_msg_id, |id| id.0);
         match progress {
             Progress::Released if self.in_flight.is_none() => {
                 self.in_flight = Some(InFlight::new(parcel, Step::Release, Instant::ORIGIN));
@@ -195,8 +200,15 @@ impl Outbox {
         parcel
     }
 
-    pub(super) fn last_msg_id(&self) -> u16 {
-        self.last_msg_id
+    /// Reserves the message ids that come next. Returns the last of them, to be stored.
+    pub(super) fn reserve_msg_ids(&mut self) -> u16 {
+        self.reserved_msg_id = self.last_msg_id.wrapping_add(RESERVED_AT_ONCE);
+        self.reserved_msg_id
+    }
+
+    /// Whether a message id was given out that is not reserved.
+    pub(super) fn has_outrun_reservation(&self) -> bool {
+        self.reserved_msg_id.wrapping_sub(self.last_msg_id) > RESERVED_AT_ONCE
     }
 
     pub(super) fn next_msg_id(&mut self) -> MsgId {
@@ -263,7 +275,8 @@ impl Outbox {
     /// Forgets everything. Returns the receipts.
     pub(super) fn clear(&mut self) -> Vec<Receipt> {
         let receipts = self.parcels_mut().filter_map(|parcel| parcel.receipt.take()).collect();
-        *self = Self { last_msg_id: self.last_msg_id, ..Self::default() };
+        let Self { last_msg_id, reserved_msg_id, .. } = *self;
+        *self = Self { last_msg_id, reserved_msg_id, ..Self::default() };
         receipts
     }
 
@@ -294,5 +307,24 @@ impl Parcel {
 
     pub(super) fn is_acknowledged(&self) -> bool {
         self.message.qos > Qos::AtMostOnce
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_ids_are_reserved_before_they_are_given_out_also_where_they_begin_anew() {
+        let mut outbox = Outbox::after(u16::MAX - 10);
+        for _ in 0..200 {
+            let MsgId(id) = outbox.next_msg_id();
+            if outbox.has_outrun_reservation() {
+                let reserved = outbox.reserve_msg_ids();
+                assert!(reserved.wrapping_sub(id) == RESERVED_AT_ONCE && !outbox.has_outrun_reservation());
+            }
+            assert_ne!(id, 0);
+        }
+        assert_eq!(outbox.next_msg_id(), MsgId(191));
     }
 }

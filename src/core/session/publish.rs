@@ -75,9 +75,6 @@ impl Session {
         else {
             return;
         };
-        if qos == Qos::ExactlyOnce && cx.journal.is_on() {
-            self.entry.promise(cx, StoreOp::Delete(RecordKey::Completed(token)));
-        }
         match outcome {
             PublishOutcome::Accepted => {
                 cx.stats.published += 1;

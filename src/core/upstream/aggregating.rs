@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::covers::{self, Cover, Covers};
 use super::filters::{Audience, FilterKey, Filters, Recipient};
-use super::held::{Grant, Held};
+use super::held::{Held, Holding};
 use super::line::Line;
 use super::tokens::{Pending, Tokens};
 use crate::core::sessions::SessionKey;
@@ -140,6 +140,9 @@ impl Aggregating {
         self.copies = copies;
         self.covers = Covers::default();
         let keys: Vec<FilterKey> = self.filters.keys().collect();
+        for (_, Holding { granted, others }) in held.iter() {
+            self.filters.skip(granted.iter().chain(others));
+        }
         if copies == Copies::Unnamed {
             for key in &keys {
                 if let Some((filter, _)) = self.filters.demand(*key) {
@@ -152,28 +155,34 @@ impl Aggregating {
                 Copies::Named => self.filters.demand(key).map(|(filter, _)| filter.clone()),
                 Copies::Unnamed => self.covers.filter_of(key).cloned(),
             };
-            match (upstream.and_then(|filter| held.get(&filter)), copies) {
-                (Some(Grant::Under(id)), Copies::Named) => self.filters.resume(key, id),
-                (Some(Grant::Under(_)), Copies::Unnamed) => {
+            let holding = upstream.and_then(|filter| held.get(&filter));
+            match (holding, copies) {
+                (Some(holding), Copies::Named) => {
+                    self.filters.remember(key, &holding.others, now);
+                    match holding.granted {
+                        Some(id) => self.filters.resume(key, id, now),
+                        None => _ = self.renewals.insert(key),
+                    }
+                }
+                (Some(Holding { granted: Some(_), .. }), Copies::Unnamed) => {
                     let id = self.filters.asked(key, Audience::All, now);
                     self.filters.renewed(key, id);
                 }
-                (Some(Grant::Unknown) | None, _) => _ = self.renewals.insert(key),
+                (Some(Holding { granted: None, .. }) | None, _) => _ = self.renewals.insert(key),
             }
         }
         let is_needed = |filter: &TopicFilter| match copies {
             Copies::Named => self.filters.find(filter).is_some(),
             Copies::Unnamed => self.covers.contains(filter),
         };
-        let outdated: Vec<TopicFilter> = held.filters().filter(|filter| !is_needed(filter)).cloned().collect();
-        match copies {
-            Copies::Named => self.give_up(out, outdated),
-            // What is asked for in place of some of them has to be granted first.
-            Copies::Unnamed => {
-                self.leftovers = outdated;
-                self.give_up_leftovers(out);
-            }
-        }
+        let outdated = held.iter().map(|(filter, _)| filter).filter(|filter| !is_needed(filter)).cloned();
+        // Where something else is asked for in its place, one goes when that has been granted.
+        let awaited = |key: &FilterKey| self.covers.filter_of(*key).cloned();
+        let awaited: Vec<TopicFilter> = self.renewals.iter().filter_map(awaited).collect();
+        let overlaps = |filter: &TopicFilter| awaited.iter().any(|other| covers::overlap(filter, other));
+        let (leftovers, needless) = outdated.partition(overlaps);
+        self.leftovers = leftovers;
+        self.give_up(out, needless);
     }
 
     /// Takes the broker's answer to a renewal.

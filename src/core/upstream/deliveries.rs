@@ -79,6 +79,12 @@ impl Deliveries {
         }
     }
 
+    /// Takes out what a delivery is remembered by: it is being kept already.
+    pub(super) fn take_arrival(&mut self, receipt: &Receipt) -> Option<Arrival> {
+        let index = usize::try_from(receipt.number.0.checked_sub(self.first)?).ok()?;
+        self.open.get_mut(index)?.arrival.take()
+    }
+
     /// Returns the next delivery to acknowledge to the broker, in order.
     pub(super) fn pop_complete(&mut self) -> Option<(Delivery, Option<Arrival>)> {
         if self.open.front()?.waiting > 0 {

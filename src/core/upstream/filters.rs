@@ -133,13 +133,24 @@ impl Filters {
     }
 
     /// The broker still holds the filter, under this number.
-    pub(super) fn resume(&mut self, key: FilterKey, id: SubscriptionId) {
-        let Some(filter) = self.filters.get_mut(key.0) else { return };
-        let (audience, since) = (Audience::All, Instant::ORIGIN);
-        filter.replays.push_back(Replay { id, audience, since, standing: Standing::Pending });
-        self.by_id.insert(id, key);
-        self.last_id = self.last_id.max(id);
+    pub(super) fn resume(&mut self, key: FilterKey, id: SubscriptionId, now: Instant) {
+        self.remember(key, &[id], now);
         self.renewed(key, id);
+    }
+
+    /// Messages for the filter may carry these numbers, which a former process chose.
+    pub(super) fn remember(&mut self, key: FilterKey, ids: &[SubscriptionId], now: Instant) {
+        let Some(filter) = self.filters.get_mut(key.0) else { return };
+        for id in ids {
+            let (audience, standing) = (Audience::All, Standing::Pending);
+            filter.replays.push_back(Replay { id: *id, audience, since: now, standing });
+            self.by_id.insert(*id, key);
+        }
+    }
+
+    /// Does not give these numbers to anyone else.
+    pub(super) fn skip<'a>(&mut self, ids: impl Iterator<Item = &'a SubscriptionId>) {
+        self.last_id = ids.copied().fold(self.last_id, SubscriptionId::max);
     }
 
     /// Notes that a SUBSCRIBE goes out now that brings this filter's retained messages. Returns its number.

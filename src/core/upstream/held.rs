@@ -13,72 +13,89 @@ use crate::core::{
 
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    filters: BTreeMap<TopicFilter, Grant>,
-    asked: BTreeMap<Token, (TopicFilter, SubscriptionId)>,
+    filters: BTreeMap<TopicFilter, Holding>,
+    asked: BTreeMap<Token, Question>,
+    /// Filters that the broker was told to give up, and when. They stay in the store until it has certainly heard that:
+    /// until it answers what it was asked after that. There are at most as many as it held when it answered last.
+    given_up: BTreeMap<TopicFilter, Turn>,
+    turn: Turn,
 }
 
-/// What is known of one filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grant {
-    /// The broker was asked and may hold it or not.
-    Unknown,
-    /// The broker holds it under this number.
-    Under(SubscriptionId),
+/// A SUBSCRIBE that the broker has not answered.
+#[derive(Debug)]
+struct Question {
+    filter: TopicFilter,
+    id: SubscriptionId,
+    turn: Turn,
 }
+
+/// Counts what the broker is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn(u64);
+
+/// What is known of one filter that the broker was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Holding {
+    /// The number that its messages carry; nobody knows while the broker has not answered.
+    pub(super) granted: Option<SubscriptionId>,
+    /// Numbers that they may carry too, oldest first: what waits at the broker keeps the number that it came with.
+    pub(super) others: Vec<SubscriptionId>,
+}
+
+/// Numbers kept of one filter. Messages from before so many further questions do not wait at the broker.
+const OTHERS: usize = 16;
 
 impl Held {
     /// Takes back what a former process stored. Returns whether it is a filter.
     pub(super) fn restore(&mut self, record: &FilterRecord) -> bool {
         let Ok(filter) = TopicFilter::parse(record.filter.as_bytes()) else { return false };
-        self.filters.insert(filter, record.granted.map_or(Grant::Unknown, |id| Grant::Under(SubscriptionId(id))));
+        let others = record.others.iter().rev().take(OTHERS).rev().copied().map(SubscriptionId).collect();
+        self.filters.insert(filter, Holding { granted: record.granted.map(SubscriptionId), others });
         true
     }
 
-    pub(super) fn get(&self, filter: &TopicFilter) -> Option<Grant> {
-        self.filters.get(filter).copied()
+    pub(super) fn get(&self, filter: &TopicFilter) -> Option<&Holding> {
+        self.filters.get(filter)
     }
 
-    pub(super) fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
-        self.filters.keys()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicFilter, &Holding)> {
+        self.filters.iter()
     }
 
     /// The broker holds nothing any more.
     pub(super) fn clear(&mut self, out: &mut Outputs, journal: &mut Journal) {
         self.asked.clear();
-        for (filter, _) in std::mem::take(&mut self.filters) {
+        let given_up = std::mem::take(&mut self.given_up).into_keys();
+        for filter in std::mem::take(&mut self.filters).into_keys().chain(given_up) {
             journal.delete(out, RecordKey::Filter(filter.as_shared().clone()));
         }
     }
 
-    /// Takes note of what is being asked. Returns the questions that put an end to a grant: were they asked and then
-    /// forgotten in a restart, messages would come under a number that nobody knows.
-    pub(super) fn watch(&mut self, out: &mut Outputs, journal: &mut Journal) -> Vec<Token> {
-        let mut news = Vec::new();
-        for output in &out.queue {
+    /// Takes note of what is being asked by the outputs from `start` on.
+    pub(super) fn watch(&mut self, out: &mut Outputs, start: usize, journal: &mut Journal) {
+        let mut news: Vec<TopicFilter> = Vec::new();
+        for output in out.queue.iter().skip(start) {
             let Output::Broker { conn: ConnId::OWN, command } = output else { continue };
-            if let BrokerCommand::Subscribe { token, filter, id, .. } = command {
-                self.asked.insert(*token, (filter.clone(), *id));
-                news.push((filter.clone(), Some(*token)));
-            } else if let BrokerCommand::Unsubscribe { filter } = command {
-                news.push((filter.clone(), None));
+            match command {
+                BrokerCommand::Subscribe { token, filter, id, .. } => {
+                    let turn = self.next_turn();
+                    self.asked.insert(*token, Question { filter: filter.clone(), id: *id, turn });
+                    self.given_up.remove(filter);
+                    self.filters.entry(filter.clone()).or_default().ask(*id);
+                    news.push(filter.clone());
+                }
+                BrokerCommand::Unsubscribe { filter } => {
+                    let turn = self.next_turn();
+                    if self.filters.remove(filter).is_some() {
+                        self.given_up.insert(filter.clone(), turn);
+                    }
+                }
+                BrokerCommand::Publish { .. } | BrokerCommand::Ack { .. } | BrokerCommand::Disconnect => {}
             }
         }
-        let mut replacing = Vec::new();
-        for (filter, question) in news {
-            let key = filter.as_shared().clone();
-            let Some(token) = question else {
-                self.filters.remove(&filter);
-                journal.delete(out, RecordKey::Filter(key));
-                continue;
-            };
-            match self.filters.insert(filter, Grant::Unknown) {
-                Some(Grant::Unknown) => continue,
-                Some(Grant::Under(_)) => replacing.push(token),
-                None => {}
-            }
-            journal.put(out, Record::Filter(FilterRecord { filter: key, granted: None }));
+        for filter in news {
+            self.write(out, journal, &filter);
         }
-        replacing
     }
 
     /// Takes note of an answer.
@@ -89,12 +106,147 @@ impl Held {
         token: Token,
         outcome: SubscribeOutcome,
     ) {
-        let Some((filter, id)) = self.asked.remove(&token) else { return };
-        let SubscribeOutcome::Granted(_) = outcome else { return };
-        if let Some(grant) = self.filters.get_mut(&filter) {
-            *grant = Grant::Under(id);
-            let filter = filter.as_shared().clone();
-            journal.put(out, Record::Filter(FilterRecord { filter, granted: Some(id.0) }));
+        let Some(Question { filter, id, turn }) = self.asked.remove(&token) else { return };
+        match outcome {
+            SubscribeOutcome::Lost => return,
+            SubscribeOutcome::Refused(_) | SubscribeOutcome::Granted(_) => self.strike_given_up(out, journal, turn),
         }
+        let SubscribeOutcome::Granted(_) = outcome else { return };
+        if let Some(holding) = self.filters.get_mut(&filter) {
+            holding.grant(id);
+            self.write(out, journal, &filter);
+        }
+    }
+
+    fn write(&self, out: &mut Outputs, journal: &mut Journal, filter: &TopicFilter) {
+        let Some(Holding { granted, others }) = self.filters.get(filter) else { return };
+        let (granted, others) = (granted.map(|id| id.0), others.iter().map(|id| id.0).collect());
+        journal.put(out, Record::Filter(FilterRecord { filter: filter.as_shared().clone(), granted, others }));
+    }
+
+    /// The broker has heard everything up to this turn.
+    fn strike_given_up(&mut self, out: &mut Outputs, journal: &mut Journal, heard: Turn) {
+        for (filter, _) in self.given_up.extract_if(.., |_, turn| *turn < heard) {
+            journal.delete(out, RecordKey::Filter(filter.as_shared().clone()));
+        }
+    }
+
+    fn next_turn(&mut self) -> Turn {
+        self.turn.0 += 1;
+        self.turn
+    }
+}
+
+impl Holding {
+    /// The broker is asked for the filter, under another number than before.
+    fn ask(&mut self, id: SubscriptionId) {
+        self.others.extend(self.granted.take());
+        self.others.push(id);
+        let surplus = self.others.len().saturating_sub(OTHERS);
+        self.others.drain(..surplus);
+    }
+
+    fn grant(&mut self, id: SubscriptionId) {
+        self.others.retain(|other| *other != id);
+        self.granted = Some(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Durability, StoreOp};
+    use crate::wire::Qos;
+
+    #[derive(Default)]
+    struct Shelf {
+        held: Held,
+        records: BTreeMap<RecordKey, Record>,
+    }
+
+    impl Shelf {
+        fn ask(&mut self, filter: &str, number: u32) {
+            let (token, id) = (Token(number.into()), SubscriptionId(number));
+            let command = BrokerCommand::Subscribe { token, filter: parse(filter), qos: Qos::AtLeastOnce, id };
+            self.command(command);
+        }
+
+        fn give_up(&mut self, filter: &str) {
+            self.command(BrokerCommand::Unsubscribe { filter: parse(filter) });
+        }
+
+        fn command(&mut self, command: BrokerCommand) {
+            self.act(|held, out, journal| {
+                out.queue.push(Output::Broker { conn: ConnId::OWN, command });
+                held.watch(out, 0, journal);
+            });
+        }
+
+        fn grant(&mut self, number: u32) {
+            let outcome = SubscribeOutcome::Granted(Qos::AtLeastOnce);
+            self.act(|held, out, journal| held.answered(out, journal, Token(number.into()), outcome));
+        }
+
+        fn act(&mut self, act: impl FnOnce(&mut Held, &mut Outputs, &mut Journal)) {
+            let (mut out, mut journal) = (Outputs::default(), Journal::new(Durability::Strict));
+            act(&mut self.held, &mut out, &mut journal);
+            for output in out.queue.drain(..) {
+                match output {
+                    Output::Persist { op: StoreOp::Put(record), .. } => _ = self.records.insert(record.key(), record),
+                    Output::Persist { op: StoreOp::Delete(key), .. } => _ = self.records.remove(&key),
+                    _ => {}
+                }
+            }
+        }
+
+        /// Shows the records: each filter with the number that was granted, and the others.
+        fn stored(&self) -> Vec<String> {
+            let show = |record: &Record| match record {
+                Record::Filter(FilterRecord { filter, granted, others }) => format!("{filter} {granted:?} {others:?}"),
+                other => panic!("{other:?}"),
+            };
+            self.records.values().map(show).collect()
+        }
+    }
+
+    fn parse(filter: &str) -> TopicFilter {
+        TopicFilter::parse(filter.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_filter_that_is_given_up_stays_until_the_broker_has_heard_so_for_sure() {
+        let mut shelf = Shelf::default();
+        shelf.ask("a", 1);
+        shelf.grant(1);
+        shelf.give_up("a");
+        assert_eq!(shelf.stored(), ["a Some(1) []"]);
+        shelf.ask("b", 2);
+        assert_eq!(shelf.stored(), ["a Some(1) []", "b None [2]"]);
+        shelf.grant(2);
+        assert_eq!(shelf.stored(), ["b Some(2) []"]);
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_question_does_not_strike_off_what_was_given_up_since() {
+        let mut shelf = Shelf::default();
+        shelf.ask("a", 1);
+        shelf.grant(1);
+        shelf.ask("b", 2);
+        shelf.give_up("a");
+        shelf.grant(2);
+        assert_eq!(shelf.stored(), ["a Some(1) []", "b Some(2) []"]);
+    }
+
+    #[test]
+    fn the_numbers_of_earlier_questions_are_kept_because_messages_may_still_carry_them() {
+        let mut shelf = Shelf::default();
+        shelf.ask("a", 1);
+        shelf.grant(1);
+        shelf.ask("a", 2);
+        assert_eq!(shelf.stored(), ["a None [1, 2]"]);
+        shelf.grant(2);
+        assert_eq!(shelf.stored(), ["a Some(2) [1]"]);
+        (3..30).for_each(|number| shelf.ask("a", number));
+        assert_eq!(shelf.stored(), [format!("a None {:?}", (14..30).collect::<Vec<u32>>())]);
     }
 }

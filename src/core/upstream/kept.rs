@@ -17,8 +17,8 @@ use crate::core::notice::Notice;
 use crate::core::outage::{OutagePolicy, OutageRules, OutageSettings};
 use crate::core::topics::TopicName;
 use crate::core::{
-    BrokerCommand, Instant, Message, MessageRecord, Outputs, PublishOutcome, Record, RecordKey, Stats, Token,
-    UpstreamRecord,
+    BrokerCommand, Instant, Message, MessageRecord, Outputs, PublishOutcome, Record, RecordKey, Stats, StoreToken,
+    Token, UpstreamRecord,
 };
 use crate::wire::Qos;
 
@@ -49,6 +49,8 @@ struct Entry {
     policy: OutagePolicy,
     /// QoS 2: what it is handed to the connection under, whenever that is.
     token: Option<Token>,
+    /// What must be stored before it goes out.
+    written: StoreToken,
     state: State,
 }
 
@@ -123,8 +125,9 @@ impl Kept {
         }
         let place = journal.number();
         let token = (message.qos == Qos::ExactlyOnce).then(|| journal.token());
-        let entry = Entry { client, message, expires: terms.expires, policy, token, state: State::Waiting };
-        journal.put(out, entry.record(place));
+        let (written, state) = (StoreToken::default(), State::Waiting);
+        let mut entry = Entry { client, message, expires: terms.expires, policy, token, written, state };
+        entry.written = journal.put(out, entry.record(place));
         self.insert(place, entry);
         stats.kept += 1;
         Ok(())
@@ -137,8 +140,9 @@ impl Kept {
         let place = journal.number();
         let token = (message.qos == Qos::ExactlyOnce).then_some(token);
         let (policy, state) = (OutagePolicy::Keep, State::UnderWay);
-        let entry = Entry { client, message, expires: None, policy, token, state };
-        journal.put(out, entry.record(place));
+        let written = StoreToken::default();
+        let mut entry = Entry { client, message, expires: None, policy, token, written, state };
+        entry.written = journal.put(out, entry.record(place));
         self.insert(place, entry);
         self.under_way += 1;
         place
@@ -151,8 +155,8 @@ impl Kept {
         let terms = self.rules.terms(settings, &message.topic, message.qos, now);
         // A clock that was wrong must not keep a message for longer than one may wait.
         let expires = expires.map(|at| terms.expires.map_or(at, |latest| at.min(latest)));
-        let (policy, state) = (terms.policy, State::Waiting);
-        self.insert(place, Entry { client, message, expires, policy, token, state });
+        let (policy, written, state) = (terms.policy, StoreToken::default(), State::Waiting);
+        self.insert(place, Entry { client, message, expires, policy, token, written, state });
         true
     }
 
@@ -164,12 +168,16 @@ impl Kept {
         }
     }
 
-    /// Sends as many as may be on their way.
+    /// Sends as many as may be on their way, in order, and none that is not stored: one that is to arrive once must not
+    /// go out before that, and the others not before it.
     pub(super) fn drain(&mut self, means: &mut Means<'_>, line: &Line, tokens: &mut Tokens) {
         let Means { now, out, journal, stats, .. } = means;
         while line.is_up() && self.under_way < WINDOW {
             let mut ahead = self.entries.range_mut(self.next..).filter(|(_, entry)| entry.state == State::Waiting);
             let Some((&place, entry)) = ahead.next() else { return };
+            if journal.awaits(entry.written) {
+                return;
+            }
             self.next = place + 1;
             if entry.expires.is_some_and(|at| at <= *now) {
                 stats.expired += 1;
@@ -266,9 +274,6 @@ impl Kept {
     fn remove(&mut self, out: &mut Outputs, journal: &mut Journal, place: u64) {
         let Some(entry) = self.entries.remove(&place) else { return };
         journal.delete(out, RecordKey::Upstream(place));
-        if let Some(token) = entry.token {
-            journal.delete(out, RecordKey::Completed(token));
-        }
         self.octets -= octets(&entry.message);
         if self.latest.get(&entry.message.topic) == Some(&place) {
             self.latest.remove(&entry.message.topic);
@@ -300,4 +305,77 @@ impl Entry {
 
 fn octets(message: &Message) -> usize {
     message.topic.as_str().len() + message.payload.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{BrokerOffer, ConnId, Durability, Output, Settings, StoreToken};
+
+    struct Rig {
+        kept: Kept,
+        line: Line,
+        tokens: Tokens,
+        journal: Journal,
+        out: Outputs,
+        settings: Settings,
+        stats: Stats,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let settings = Settings::default();
+            let mut line = Line::new(ConnId::OWN);
+            let max_qos = Qos::ExactlyOnce;
+            line.up(true, BrokerOffer { max_qos, retain: true, subscription_ids: true, max_packet: None });
+            Self {
+                kept: Kept::new(&settings.outage),
+                line,
+                tokens: Tokens::default(),
+                journal: Journal::new(Durability::Strict),
+                out: Outputs::default(),
+                settings,
+                stats: Stats::default(),
+            }
+        }
+
+        fn take(&mut self, payload: &'static str, qos: Qos) {
+            let topic = TopicName::parse(b"a").unwrap();
+            let message = Message { topic, payload: payload.into(), qos, retain: false };
+            let Self { kept, line, journal, out, settings, stats, .. } = self;
+            let mut means = Means { now: Instant::ORIGIN, out, journal, settings, stats };
+            kept.take(&mut means, line, "c".into(), message).unwrap();
+        }
+
+        fn stored(&mut self, token: u64) {
+            self.journal.on_stored(&mut self.out, StoreToken(token));
+        }
+
+        /// Returns what goes out.
+        fn drain(&mut self) -> Vec<String> {
+            let Self { kept, line, tokens, journal, out, settings, stats } = self;
+            out.clear();
+            kept.drain(&mut Means { now: Instant::ORIGIN, out, journal, settings, stats }, line, tokens);
+            let payload = |output| match output {
+                Output::Broker { command: BrokerCommand::Publish { message, .. }, .. } => {
+                    Some(String::from_utf8(message.payload.to_vec()).unwrap())
+                }
+                _ => None,
+            };
+            out.queue.drain(..).filter_map(payload).collect()
+        }
+    }
+
+    #[test]
+    fn a_message_goes_out_when_it_is_stored_and_none_before_an_earlier_one() {
+        let mut rig = Rig::new();
+        rig.take("1", Qos::ExactlyOnce);
+        rig.take("2", Qos::AtLeastOnce);
+        rig.take("3", Qos::ExactlyOnce);
+        assert_eq!(rig.drain(), [""; 0]);
+        rig.stored(2);
+        assert_eq!(rig.drain(), ["1", "2"]);
+        rig.stored(3);
+        assert_eq!(rig.drain(), ["3"]);
+    }
 }

@@ -109,6 +109,11 @@ impl Line {
         self.acknowledge(out);
     }
 
+    /// A message goes out to its client, and goes on over a restart whatever the broker hears of it.
+    pub(super) fn begin(&mut self, receipt: &Receipt) {
+        self.taken.extend(self.deliveries.take_arrival(receipt));
+    }
+
     pub(super) fn take_taken(&mut self) -> Vec<Arrival> {
         std::mem::take(&mut self.taken)
     }

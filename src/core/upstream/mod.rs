@@ -219,17 +219,16 @@ impl Upstream {
             return self.keep(means, owner.client_id, message).map(|()| Taken::Kept);
         }
         let line = self.line(owner.key).ok_or(PublishRefusal::Down)?;
+        // The client's QoS counts, whatever the broker takes it at: its exchange is kept, and with it the token.
+        let outlives_process = message.qos == Qos::ExactlyOnce && journal.is_on();
         let (conn, message) = (line.conn(), line.fit(message)?);
         if self.publishes_in_flight >= means.settings.limits.publishes_in_flight {
             return Err(PublishRefusal::Full);
         }
         self.publishes_in_flight += 1;
         let pending = Pending::Publish { owner: Some(owner.key) };
-        let token = if message.qos == Qos::ExactlyOnce && journal.is_on() {
-            self.tokens.issue_as(journal.token(), pending)
-        } else {
-            self.tokens.issue(pending)
-        };
+        let token =
+            if outlives_process { self.tokens.issue_as(journal.token(), pending) } else { self.tokens.issue(pending) };
         means.out.command(conn, BrokerCommand::Publish { token: Some(token), message, expires_in: None });
         Ok(Taken::AtBroker(token))
     }
@@ -246,6 +245,11 @@ impl Upstream {
         *pending = Pending::Kept { place: self.kept.adopt(means, owner.client_id, message, token) };
         self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
         true
+    }
+
+    /// Whether the message under this token is one that the gateway has answered for.
+    pub(super) fn keeps_message(&self, token: Token) -> bool {
+        matches!(self.tokens.get(token), Some(Pending::Kept { .. }))
     }
 
     /// Takes a client's message at QoS 0; nobody hears what becomes of it.
@@ -381,20 +385,17 @@ impl Upstream {
         }
     }
 
-    /// Takes note of what is being asked of the broker, to be known after a restart. Returns the questions that must
-    /// not be asked before it is.
-    pub(super) fn note_questions(&mut self, out: &mut Outputs, journal: &mut Journal) -> Vec<Token> {
+    /// Takes note of what the outputs from `start` on ask of the broker, to be known after a restart.
+    pub(super) fn note_questions(&mut self, out: &mut Outputs, start: usize, journal: &mut Journal) {
         if !journal.is_on() {
-            self.taken.clear();
-            return Vec::new();
+            return self.taken.clear();
         }
         match self.mode {
-            Clients::Aggregating(_) => self.held.watch(out, journal),
+            Clients::Aggregating(_) => self.held.watch(out, start, journal),
             Clients::Transparent(_) => {
                 for (session, arrival) in std::mem::take(&mut self.taken) {
                     self.arrivals.note(out, journal, session, arrival);
                 }
-                Vec::new()
             }
         }
     }
@@ -431,6 +432,7 @@ impl Upstream {
     /// All that is stored of a session has been dropped.
     pub(super) fn forget_session(&mut self, session: SessionNumber) {
         self.arrivals.forget(session);
+        self.taken.retain(|(other, _)| *other != session);
     }
 
     /// Lets the answer to a token go unheard: its session is gone. On a connection that ends it may never come.
@@ -574,6 +576,17 @@ impl Upstream {
         }
     }
 
+    /// A QoS 2 message goes out to its client under a message id that is kept: what the broker sends again after a
+    /// restart is not another one, even if the client has the message by then.
+    pub(super) fn begin(&mut self, receipt: &Receipt) {
+        if let Clients::Transparent(clients) = &mut self.mode
+            && let Some((line, number)) = clients.line_and_owner(receipt.conn())
+        {
+            line.begin(receipt);
+            self.taken.extend(line.take_taken().into_iter().map(|arrival| (number, arrival)));
+        }
+    }
+
     /// Returns the oldest delivery on the gateway's own connection that must be answered for to make room, and who
     /// has yet to take it.
     pub(super) fn excess(&self, limits: &Limits, conn: ConnId) -> Option<(DeliveryNumber, Holders)> {
@@ -612,7 +625,8 @@ impl Upstream {
         self.drain(means);
     }
 
-    fn drain(&mut self, means: &mut Means<'_>) {
+    /// Sends what the gateway has answered for, as far as it is stored and the broker is there.
+    pub(super) fn drain(&mut self, means: &mut Means<'_>) {
         self.kept.drain(means, &self.own, &mut self.tokens);
     }
 
@@ -674,5 +688,36 @@ impl Upstream {
             Clients::Transparent(clients) => Some(clients),
             Clients::Aggregating(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::is_durable;
+    use super::super::topics::TopicName;
+    use super::super::{Durability, Settings, Stats};
+    use super::*;
+
+    #[test]
+    fn a_client_s_qos_2_message_keeps_its_token_over_a_restart_whatever_the_broker_takes_it_at() {
+        let settings = Settings { durability: Durability::Strict, ..Settings::default() };
+        let mut upstream = Upstream::new(settings.mode, &settings.outage);
+        let (mut out, mut stats) = (Outputs::default(), Stats::default());
+        let mut journal = Journal::new(settings.durability);
+        let mut means = Means {
+            now: Instant::ORIGIN,
+            out: &mut out,
+            journal: &mut journal,
+            settings: &settings,
+            stats: &mut stats,
+        };
+        let max_qos = Qos::AtLeastOnce;
+        let offer = BrokerOffer { max_qos, retain: true, subscription_ids: true, max_packet: None };
+        upstream.up(&mut means, ConnId::OWN, false, offer);
+        let topic = TopicName::parse(b"a").unwrap();
+        let message = Message { topic, payload: "1".into(), qos: Qos::ExactlyOnce, retain: false };
+        let owner = Owner { key: SessionKey(0), number: SessionNumber(1), client_id: "c".into() };
+        let taken = upstream.publish(&mut means, owner, message);
+        assert!(matches!(taken, Ok(Taken::AtBroker(token)) if is_durable(token)), "{taken:?}");
     }
 }

@@ -58,6 +58,15 @@ impl Tokens {
     }
 
     /// Returns what a token that is still to be answered stands for.
+    pub(super) fn get(&self, token: Token) -> Option<&Pending> {
+        if is_durable(token) {
+            return self.durable.get(&token);
+        }
+        let (issued, pending) = self.pending.get(place(token))?;
+        (u64::from(*issued) == token.0 >> 32).then_some(pending)
+    }
+
+    /// The same, to be changed.
     pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Pending> {
         if is_durable(token) {
             return self.durable.get_mut(&token);

@@ -1,11 +1,12 @@
 //! One MQTT connection: what is on its way in both directions, and what its session keeps while it is broken.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytestring::ByteString;
 
 use super::super::dice::Dice;
+use super::ledger::{Change, Entry, Ledger};
 use super::session::{Copy, Delivered, Progress, Session, Subscription};
 use super::{Agenda, Overlap, Task, Temper, Word};
 use crate::core::topics::TopicFilter;
@@ -32,6 +33,12 @@ pub(super) struct Connection {
     /// TCP keeps the order: nothing arrives before what was sent before it.
     sees_next: Instant,
     says_next: Instant,
+    /// To be sent, in order. What the ledger must have first holds up what is behind it.
+    outbox: VecDeque<BrokerCommand>,
+    /// On its way to the broker, in order.
+    wire: VecDeque<BrokerCommand>,
+    /// Whose ledger the connection keeps; without one it keeps nothing.
+    keeper: Option<ByteString>,
     /// A client's own connection says who it is.
     spec: Option<ConnectSpec>,
     session: Session,
@@ -64,12 +71,40 @@ struct Publish {
     message: Message,
     /// Whether the broker has the message, if only the answer were heard.
     taken_over: bool,
+    standing: Standing,
+}
+
+/// How a publish stands in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is not kept.
+    Unkept,
+    /// It is being entered, and goes out when that is done.
+    Entering,
+    Entered,
+    /// It is being struck off, and the gateway hears of it when that is done.
+    Leaving,
 }
 
 impl Connection {
-    pub(super) fn new(spec: Option<ConnectSpec>, resumed: Option<Session>) -> Self {
+    pub(super) fn new(spec: Option<ConnectSpec>, resumed: Option<Session>, keeper: Option<ByteString>) -> Self {
         let resumes = resumed.is_some();
-        Self { spec, session: resumed.unwrap_or_default(), resumes, ..Self::default() }
+        Self { spec, session: resumed.unwrap_or_default(), resumes, keeper, ..Self::default() }
+    }
+
+    /// Takes up what the connection of a former process has kept.
+    pub(super) fn take_up(&mut self, ledger: Ledger) {
+        let taken_over = std::mem::take(&mut self.session.taken_over);
+        let publish = |(token, message)| {
+            let taken_over = taken_over.contains(&token);
+            Publish { token, message, taken_over, standing: Standing::Entered }
+        };
+        self.publishes.extend(ledger.into_messages().into_iter().map(publish));
+    }
+
+    /// Returns whose connection it is; the gateway's own is nobody's.
+    pub(super) fn client_id(&self) -> Option<&ByteString> {
+        self.spec.as_ref().map(|spec| &spec.client_id)
     }
 
     pub(super) fn era(&self) -> u64 {
@@ -104,7 +139,13 @@ impl Connection {
     pub(super) fn submit(&mut self, stage: &mut Stage<'_>, command: BrokerCommand) {
         match &command {
             BrokerCommand::Publish { token: Some(token), message, .. } => {
-                self.publishes.push(Publish { token: *token, message: message.clone(), taken_over: false });
+                let (token, message) = (*token, message.clone());
+                let is_kept = message.qos == Qos::ExactlyOnce && self.keeper.is_some();
+                let standing = if is_kept { Standing::Entering } else { Standing::Unkept };
+                self.publishes.push(Publish { token, message: message.clone(), taken_over: false, standing });
+                if is_kept {
+                    self.enter(stage, Change::Begins { token, message });
+                }
             }
             BrokerCommand::Subscribe { .. } | BrokerCommand::Unsubscribe { .. } => self.requests.push(command.clone()),
             BrokerCommand::Ack { delivery } => {
@@ -116,7 +157,8 @@ impl Connection {
             BrokerCommand::Publish { token: None, .. } => {}
         }
         if self.is_up() {
-            self.send(stage, command);
+            self.outbox.push_back(command);
+            self.flush(stage);
         }
     }
 
@@ -124,6 +166,59 @@ impl Connection {
     pub(super) fn say(&mut self, stage: &mut Stage<'_>, event: BrokerEvent) {
         let word = Word { event, brought_by: Vec::new(), made: stage.now };
         self.say_word(stage, word);
+    }
+
+    /// Strikes a publish off the ledger before the gateway hears what became of it. Returns whether there is need to.
+    pub(super) fn strike_off(&mut self, stage: &mut Stage<'_>, event: &BrokerEvent) -> bool {
+        let BrokerEvent::Published { token, outcome } = event else { return false };
+        let mut publishes = self.publishes.iter_mut();
+        let Some(publish) = publishes.find(|publish| publish.token == *token && publish.standing == Standing::Entered)
+        else {
+            return false;
+        };
+        publish.standing = Standing::Leaving;
+        self.enter(stage, Change::Ends { token: *token, outcome: *outcome });
+        true
+    }
+
+    /// A change of the ledger is stored. Returns what the gateway hears by it.
+    pub(super) fn kept(&mut self, stage: &mut Stage<'_>, change: Change) -> Option<BrokerEvent> {
+        match change {
+            Change::Begins { token, .. } => {
+                let publish = self.publishes.iter_mut().find(|publish| publish.token == token)?;
+                publish.standing = Standing::Entered;
+                self.flush(stage);
+                None
+            }
+            Change::Ends { token, outcome } => Some(BrokerEvent::Published { token, outcome }),
+            Change::Closes => None,
+        }
+    }
+
+    /// Takes what arrives at the broker next.
+    pub(super) fn take_sent(&mut self) -> Option<BrokerCommand> {
+        self.wire.pop_front()
+    }
+
+    /// Returns how much is on its way to the broker.
+    pub(super) fn sent(&self) -> usize {
+        self.wire.len()
+    }
+
+    /// The gateway's process is gone. Returns the session that the broker keeps for the next one, if it does.
+    pub(super) fn lose_gateway(&mut self, dice: &mut Dice) -> Option<Session> {
+        if self.link == Link::Closed || self.hides_loss {
+            return None;
+        }
+        let mut session = std::mem::take(&mut self.session);
+        session.lose_gateway(dice);
+        let taken_over = self.publishes.iter().filter(|publish| publish.taken_over).map(|publish| publish.token);
+        session.taken_over = taken_over.collect();
+        let is_kept = match &self.spec {
+            Some(spec) => !spec.clean_session,
+            None => self.keeper.is_some(),
+        };
+        is_kept.then_some(session)
     }
 
     /// The gateway hears an event now.
@@ -193,6 +288,9 @@ impl Connection {
     pub(super) fn close(&mut self, stage: &mut Stage<'_>) -> Option<(ByteString, Session)> {
         self.say(stage, BrokerEvent::Closed);
         self.link = Link::Closed;
+        if self.keeper.is_some() {
+            self.enter(stage, Change::Closes);
+        }
         self.publishes.clear();
         self.requests.clear();
         let mut session = std::mem::take(&mut self.session);
@@ -251,7 +349,10 @@ impl Connection {
             self.session = Session::default();
         }
         for publish in std::mem::take(&mut self.publishes) {
-            if !session_present && publish.message.qos == Qos::ExactlyOnce {
+            let is_out = matches!(publish.standing, Standing::Unkept | Standing::Entered);
+            if publish.standing == Standing::Leaving {
+                self.publishes.push(publish);
+            } else if !session_present && is_out && publish.message.qos == Qos::ExactlyOnce {
                 let event = BrokerEvent::Published { token: publish.token, outcome: PublishOutcome::Lost };
                 self.say(stage, event);
                 self.publishes.push(publish);
@@ -262,13 +363,20 @@ impl Connection {
                     expires_in: None,
                 };
                 self.publishes.push(publish);
+                self.outbox.push_back(command);
+            }
+        }
+        self.outbox.extend(self.requests.iter().cloned());
+        self.flush(stage);
+        self.send_backlog(stage);
+    }
+
+    fn flush(&mut self, stage: &mut Stage<'_>) {
+        while self.outbox.front().is_some_and(|command| !waits_for_ledger(command, &self.publishes)) {
+            if let Some(command) = self.outbox.pop_front() {
                 self.send(stage, command);
             }
         }
-        for request in self.requests.clone() {
-            self.send(stage, request);
-        }
-        self.send_backlog(stage);
     }
 
     fn send_backlog(&mut self, stage: &mut Stage<'_>) {
@@ -290,7 +398,13 @@ impl Connection {
     fn send(&mut self, stage: &mut Stage<'_>, command: BrokerCommand) {
         let (least, most) = stage.temper.latency;
         self.sees_next = self.sees_next.max(stage.now + stage.dice.between(least, most));
-        stage.agenda.push((self.sees_next, Task::Sees { conn: stage.conn, era: self.era, command }));
+        self.wire.push_back(command);
+        stage.agenda.push((self.sees_next, Task::Sees { conn: stage.conn, era: self.era }));
+    }
+
+    fn enter(&self, stage: &mut Stage<'_>, change: Change) {
+        let Some(client_id) = self.keeper.clone() else { return };
+        stage.agenda.push((stage.now, Task::Keeps(Entry { conn: stage.conn, client_id, change })));
     }
 
     fn say_word(&mut self, stage: &mut Stage<'_>, word: Word) {
@@ -301,8 +415,15 @@ impl Connection {
 
     fn new_era(&mut self, now: Instant) {
         self.era += 1;
+        self.outbox.clear();
+        self.wire.clear();
         (self.sees_next, self.says_next) = (now, now);
     }
+}
+
+fn waits_for_ledger(command: &BrokerCommand, publishes: &[Publish]) -> bool {
+    let BrokerCommand::Publish { token: Some(token), .. } = command else { return false };
+    publishes.iter().any(|publish| publish.token == *token && publish.standing == Standing::Entering)
 }
 
 fn word(copy: &Copy, delivery: Option<Delivery>, origin: Option<Origin>, temper: &Temper) -> Word {

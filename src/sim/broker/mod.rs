@@ -1,6 +1,7 @@
 //! A simulated MQTT broker, together with the connections that the gateway's shell would keep to it.
 
 mod connection;
+mod ledger;
 mod matching;
 mod session;
 mod temper;
@@ -18,10 +19,14 @@ use crate::core::{
 use crate::wire::Qos;
 
 use connection::{Connection, Stage};
+use ledger::Change;
+pub(super) use ledger::{Entry, Ledger};
 pub(super) use matching::matches;
 use session::{Copy, Session};
 pub(super) use temper::{Overlap, Temper};
 
+/// The client id of the gateway itself.
+const OWN: ByteString = ByteString::from_static("gateway");
 /// Topics that the broker lets nobody publish or subscribe to.
 const FORBIDDEN: &str = "forbidden/";
 const NOT_AUTHORISED: BrokerReason = BrokerReason(0x87);
@@ -34,20 +39,45 @@ pub(super) struct Broker {
     connections: BTreeMap<ConnId, Connection>,
     /// What the broker keeps for clients without a connection, by client id.
     sessions: BTreeMap<ByteString, Session>,
+    /// What connections of a former process have kept, until they are made again.
+    ledgers: BTreeMap<ByteString, Ledger>,
+    persistence: Persistence,
     retained: BTreeMap<TopicName, Message>,
     /// Messages taken over from the gateway since [`Broker::take_accepted`].
     accepted: Vec<Message>,
+}
+
+/// Whether the gateway's connections keep anything across the end of its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    Nothing,
+    Ledgers,
 }
 
 /// Something that happens at the broker or on the way to it. One from before the connection broke does not happen.
 #[derive(Debug)]
 pub(super) enum Task {
     /// A command reaches the broker.
-    Sees { conn: ConnId, era: u64, command: BrokerCommand },
+    Sees { conn: ConnId, era: u64 },
     /// An event reaches the gateway; without an era it is the connection's own doing.
     Says { conn: ConnId, era: Option<u64>, word: Word },
     /// The connection is back.
     Restore { conn: ConnId },
+    /// A connection has something for its ledger.
+    Keeps(Entry),
+}
+
+/// What comes of a task.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Nothing,
+    /// The gateway hears this.
+    Heard {
+        conn: ConnId,
+        word: Word,
+    },
+    /// This is to be written into the store; [`Broker::kept`] when it is.
+    Keeps(Entry),
 }
 
 /// An event; with a message the subscriptions that brought it, and when: more than the gateway is told.
@@ -63,11 +93,13 @@ pub(super) struct Word {
 pub(super) type Agenda = Vec<(Instant, Task)>;
 
 impl Broker {
-    pub(super) fn new(temper: Temper) -> Self {
+    pub(super) fn new(temper: Temper, persistence: Persistence) -> Self {
         Self {
             temper,
             connections: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
+            persistence,
             retained: BTreeMap::new(),
             accepted: Vec::new(),
         }
@@ -91,9 +123,20 @@ impl Broker {
         dice: &mut Dice,
         agenda: &mut Agenda,
     ) {
-        let kept = spec.as_ref().and_then(|spec| self.sessions.remove(&spec.client_id));
-        let resumed = kept.filter(|_| spec.as_ref().is_some_and(|spec| !spec.clean_session));
-        self.connections.insert(conn, Connection::new(spec, resumed));
+        let client_id = spec.as_ref().map_or(OWN, |spec| spec.client_id.clone());
+        let is_clean = spec.as_ref().is_some_and(|spec| spec.clean_session);
+        let resumed = self.sessions.remove(&client_id).filter(|_| !is_clean);
+        let keeper = (self.persistence == Persistence::Ledgers && !is_clean).then(|| client_id.clone());
+        let mut connection = Connection::new(spec, resumed, keeper);
+        match self.ledgers.remove(&client_id) {
+            Some(_) if is_clean => {
+                let entry = Entry { conn, client_id, change: Change::Closes };
+                agenda.push((now, Task::Keeps(entry)));
+            }
+            Some(ledger) => connection.take_up(ledger),
+            None => {}
+        }
+        self.connections.insert(conn, connection);
         agenda.push((now + dice.between(Duration::ZERO, Duration::from_secs(2)), Task::Restore { conn }));
     }
 
@@ -128,28 +171,25 @@ impl Broker {
         connection.submit(&mut stage, command);
     }
 
-    /// Lets a task happen. Returns what the gateway hears by it.
-    pub(super) fn run(
-        &mut self,
-        now: Instant,
-        task: Task,
-        dice: &mut Dice,
-        agenda: &mut Agenda,
-    ) -> Option<(ConnId, Word)> {
+    /// Lets a task happen.
+    pub(super) fn run(&mut self, now: Instant, task: Task, dice: &mut Dice, agenda: &mut Agenda) -> Outcome {
         match task {
             Task::Says { conn, era, word } => {
-                let connection = self.connections.get_mut(&conn)?;
-                if era.is_some_and(|era| era != connection.era()) {
-                    return None;
+                let Some(connection) = self.connections.get_mut(&conn) else { return Outcome::Nothing };
+                let mut stage = Stage { now, conn, temper: &self.temper, dice, agenda };
+                let is_lost = era.is_some_and(|era| era != connection.era());
+                if is_lost || connection.strike_off(&mut stage, &word.event) {
+                    return Outcome::Nothing;
                 }
                 connection.heard(&word.event);
                 if word.event == BrokerEvent::Closed {
                     self.connections.remove(&conn);
                 }
-                return Some((conn, word));
+                return Outcome::Heard { conn, word };
             }
-            Task::Sees { conn, era, command } => {
-                if self.connections.get(&conn).is_some_and(|connection| connection.era() == era) {
+            Task::Sees { conn, era } => {
+                let connection = self.connections.get_mut(&conn).filter(|connection| connection.era() == era);
+                if let Some(command) = connection.and_then(Connection::take_sent) {
                     self.see(now, conn, command, dice, agenda);
                 }
             }
@@ -160,8 +200,54 @@ impl Broker {
                     connection.restore(&mut stage, keeps_session);
                 }
             }
+            Task::Keeps(entry) => return Outcome::Keeps(entry),
         }
-        None
+        Outcome::Nothing
+    }
+
+    /// A connection's ledger is stored with this change. Returns what the gateway hears by it.
+    pub(super) fn kept(
+        &mut self,
+        now: Instant,
+        entry: Entry,
+        dice: &mut Dice,
+        agenda: &mut Agenda,
+    ) -> Option<(ConnId, Word)> {
+        let conn = entry.conn;
+        let connection = self.connections.get_mut(&conn)?;
+        let mut stage = Stage { now, conn, temper: &self.temper, dice, agenda };
+        let event = connection.kept(&mut stage, entry.change)?;
+        connection.heard(&event);
+        Some((conn, Word { event, brought_by: Vec::new(), made: now }))
+    }
+
+    /// The gateway's process is gone, and with it all connections. Some of what was on its way arrives all the same.
+    pub(super) fn lose_gateway(&mut self, now: Instant, dice: &mut Dice) {
+        // Nobody is left to hear any of it.
+        let mut agenda = Agenda::new();
+        let conns: Vec<ConnId> = self.connections.keys().copied().collect();
+        for conn in conns {
+            let sent = self.connections.get(&conn).map_or(0, Connection::sent);
+            for _ in 0..dice.below(sent + 1) {
+                if let Some(command) = self.connections.get_mut(&conn).and_then(Connection::take_sent) {
+                    self.see(now, conn, command, dice, &mut agenda);
+                }
+            }
+            let Some(mut connection) = self.connections.remove(&conn) else { continue };
+            let will = if connection.is_up() { connection.take_will() } else { None };
+            if let Some(session) = connection.lose_gateway(dice) {
+                self.sessions.insert(connection.client_id().cloned().unwrap_or(OWN), session);
+            }
+            if let Some(will) = will {
+                self.publish(now, &will, dice, &mut agenda);
+                self.accepted.push(will);
+            }
+        }
+    }
+
+    /// The gateway's next process has found this in its store.
+    pub(super) fn take_up(&mut self, ledgers: BTreeMap<ByteString, Ledger>) {
+        self.ledgers = ledgers;
     }
 
     /// Publishes to all who subscribed.
@@ -187,6 +273,9 @@ impl Broker {
     /// Breaks a connection, or lets nothing through it for a while.
     pub(super) fn make_trouble(&mut self, now: Instant, dice: &mut Dice, agenda: &mut Agenda) {
         let conns: Vec<ConnId> = self.connections.keys().copied().collect();
+        if conns.is_empty() {
+            return;
+        }
         let conn = *dice.pick(&conns);
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let lasts = *dice.pick(&[1, 5, 30, 90].map(Duration::from_secs));

@@ -1,10 +1,11 @@
 //! What the broker keeps for one client, whether it has a connection or not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::super::dice::Dice;
 use super::{Overlap, matches};
 use crate::core::topics::TopicFilter;
-use crate::core::{Delivery, Instant, Message, PacketId, SubscriptionId};
+use crate::core::{Delivery, Instant, Message, PacketId, SubscriptionId, Token};
 use crate::wire::Qos;
 
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub(super) struct Session {
     pub(super) deliveries: Vec<Delivered>,
     /// Messages beyond the window, or for a client whose connection is broken.
     pub(super) backlog: VecDeque<Copy>,
+    /// QoS 2 messages that the broker has taken over, and whose exchange a gateway that is gone has left open.
+    pub(super) taken_over: BTreeSet<Token>,
     last_packet: u16,
 }
 
@@ -105,7 +108,17 @@ impl Session {
         self.send_again(|_| Fate::GoesAgain);
     }
 
-    fn send_again(&mut self, fate: impl Fn(&Delivered) -> Fate) {
+    /// The gateway's process is gone, and what it was given goes out again to the next one. What it had acknowledged at
+    /// QoS 2 it knows again, if it had come so far.
+    pub(super) fn lose_gateway(&mut self, dice: &mut Dice) {
+        let mut knows = |open: &Delivered| {
+            let is_acknowledged = open.progress == Progress::Acknowledged && open.copy.message.qos == Qos::ExactlyOnce;
+            is_acknowledged && dice.chance(500)
+        };
+        self.send_again(|open| if knows(open) { Fate::Done } else { Fate::GoesAgain });
+    }
+
+    fn send_again(&mut self, mut fate: impl FnMut(&Delivered) -> Fate) {
         let mut again = Vec::new();
         self.deliveries.retain(|open| match fate(open) {
             Fate::Stays => true,

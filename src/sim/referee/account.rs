@@ -9,7 +9,10 @@ use crate::core::topics::TopicName;
 use crate::wire::{Message, Qos};
 
 #[derive(Debug, Default)]
-pub(super) struct Accounts(BTreeMap<Mark, Account>);
+pub(super) struct Accounts {
+    by_mark: BTreeMap<Mark, Account>,
+    arrived: u64,
+}
 
 #[derive(Debug)]
 pub(super) struct Account {
@@ -18,6 +21,8 @@ pub(super) struct Account {
     pub(super) owner: Option<ClientNumber>,
     /// Frames with it that reached the gateway.
     pub(super) arrivals: u32,
+    /// Its place in the order in which messages have come to the gateway.
+    pub(super) number: u64,
     /// Copies that the broker took over.
     pub(super) copies: u32,
     /// How often the broker refused it.
@@ -29,29 +34,41 @@ pub(super) struct Account {
 impl Accounts {
     pub(super) fn open(&mut self, mark: Mark, topic: &TopicName, qos: Qos, owner: Option<(ClientNumber, u64)>) {
         let owner = owner.map(|(client, _)| client);
-        let account =
-            Account { topic: topic.clone(), qos, owner, arrivals: 0, copies: 0, refusals: 0, uncertainties: 0 };
-        self.0.entry(mark).or_insert(account);
+        let account = Account {
+            topic: topic.clone(),
+            qos,
+            owner,
+            arrivals: 0,
+            number: 0,
+            copies: 0,
+            refusals: 0,
+            uncertainties: 0,
+        };
+        self.by_mark.entry(mark).or_insert(account);
     }
 
     pub(super) fn get(&self, mark: Mark) -> Option<&Account> {
-        self.0.get(&mark)
+        self.by_mark.get(&mark)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Mark, &Account)> {
-        self.0.iter().map(|(mark, account)| (*mark, account))
+        self.by_mark.iter().map(|(mark, account)| (*mark, account))
     }
 
     pub(super) fn count_arrival(&mut self, message: &Message<'_>) {
         if let Message::Publish(publish) = message
-            && let Some(account) = Mark::read(publish.data).and_then(|mark| self.0.get_mut(&mark))
+            && let Some(account) = Mark::read(publish.data).and_then(|mark| self.by_mark.get_mut(&mark))
         {
+            if account.arrivals == 0 {
+                self.arrived += 1;
+                account.number = self.arrived;
+            }
             account.arrivals += 1;
         }
     }
 
     pub(super) fn count_copy(&mut self, message: &BrokerMessage) {
-        if let Some(account) = Mark::read(&message.payload).and_then(|mark| self.0.get_mut(&mark)) {
+        if let Some(account) = Mark::read(&message.payload).and_then(|mark| self.by_mark.get_mut(&mark)) {
             account.copies += 1;
             // A sender that breaks the rules may have meant another topic.
             account.topic = message.topic.clone();
@@ -59,20 +76,20 @@ impl Accounts {
     }
 
     pub(super) fn count_refusal(&mut self, mark: Mark) {
-        if let Some(account) = self.0.get_mut(&mark) {
+        if let Some(account) = self.by_mark.get_mut(&mark) {
             account.refusals += 1;
         }
     }
 
     pub(super) fn count_uncertainty(&mut self, mark: Mark) {
-        if let Some(account) = self.0.get_mut(&mark) {
+        if let Some(account) = self.by_mark.get_mut(&mark) {
             account.uncertainties += 1;
         }
     }
 
     /// What the owner had open may come again as something new.
     pub(super) fn session_ended(&mut self, client: ClientNumber) {
-        for account in self.0.values_mut().filter(|account| account.owner == Some(client)) {
+        for account in self.by_mark.values_mut().filter(|account| account.owner == Some(client)) {
             account.uncertainties += 1;
         }
     }

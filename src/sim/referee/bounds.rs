@@ -15,8 +15,13 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn watch(&mut self, step: &Step, gateway: &Gateway, settings: &Settings) -> Result<(), Violation> {
-        if let Some(deadline) = gateway.next_deadline().filter(|deadline| *deadline <= step.now) {
+    pub(super) fn watch(
+        &mut self,
+        step: &Step,
+        gateway: Option<&Gateway>,
+        settings: &Settings,
+    ) -> Result<(), Violation> {
+        if let Some(deadline) = gateway.and_then(Gateway::next_deadline).filter(|deadline| *deadline <= step.now) {
             return Err(Violation(format!("the next deadline, {deadline:?}, is not after {:?}", step.now)));
         }
         if let Cause::Frame { from, .. } = &step.cause
@@ -30,7 +35,7 @@ impl Bounds {
             }
         }
         let mut clients = 0;
-        for status in gateway.clients() {
+        for status in gateway.into_iter().flat_map(Gateway::clients) {
             clients += 1;
             watch_client(&status, settings)?;
         }

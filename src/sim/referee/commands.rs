@@ -4,10 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::step::{Cause, Effect, Step};
 use super::Violation;
-use crate::core::{BrokerCommand, BrokerEvent, ConnId, Delivery, Settings, Token};
+use crate::core::{BrokerCommand, BrokerEvent, ConnId, Delivery, Durability, Settings, Token};
 
-#[derive(Debug, Default)]
+/// Messages that the gateway has answered for and that are on their way at once.
+const KEPT_AT_ONCE: usize = 64;
+
+#[derive(Debug)]
 pub(super) struct Commands {
+    /// Messages on the gateway's own connection that may be unacknowledged.
+    unacknowledged: usize,
     connections: BTreeMap<ConnId, Open>,
 }
 
@@ -19,7 +24,23 @@ struct Open {
 }
 
 impl Commands {
+    /// The broker sends at most `window` messages before it wants the first acknowledged.
+    pub(super) fn new(settings: &Settings, window: usize) -> Self {
+        let unacknowledged = match settings.durability {
+            Durability::Nothing => settings.limits.unacknowledged_deliveries,
+            // Nothing is acknowledged before it is stored, and the store takes its time.
+            Durability::Strict | Durability::BestEffort => window,
+        };
+        Self { unacknowledged, connections: BTreeMap::new() }
+    }
+
     pub(super) fn watch(&mut self, step: &Step, settings: &Settings) -> Result<(), Violation> {
+        self.note(step)?;
+        self.check_limits(settings)
+    }
+
+    /// Takes note of what was asked.
+    pub(super) fn note(&mut self, step: &Step) -> Result<(), Violation> {
         if let Cause::Word { conn, word } = &step.cause {
             self.connections.entry(*conn).or_default().hear(&word.event);
             if word.event == BrokerEvent::Closed {
@@ -31,15 +52,25 @@ impl Commands {
                 self.connections.entry(*conn).or_default().command(command)?;
             }
         }
+        Ok(())
+    }
+
+    fn check_limits(&self, settings: &Settings) -> Result<(), Violation> {
         let limits = &settings.limits;
         for (conn, open) in &self.connections {
             // On a client's own connection only the client itself waits, and the broker's window is the limit.
             if *conn == ConnId::OWN {
-                check("messages not acknowledged", open.deliveries.len(), limits.unacknowledged_deliveries)?;
+                check("messages not acknowledged", open.deliveries.len(), self.unacknowledged)?;
             }
-            check("publishes in flight", open.publishes.len(), limits.publishes_in_flight + limits.wills_waiting)?;
+            let limit = limits.publishes_in_flight + limits.wills_waiting + KEPT_AT_ONCE;
+            check("publishes in flight", open.publishes.len(), limit)?;
         }
         Ok(())
+    }
+
+    /// The gateway's process is gone, and what it had open is the next one's affair.
+    pub(super) fn see_crash(&mut self) {
+        self.connections.clear();
     }
 
     pub(super) fn close(&self) -> Result<(), Violation> {

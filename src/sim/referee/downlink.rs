@@ -9,10 +9,11 @@ use super::super::net::Place;
 use super::super::step::{Cause, Step};
 use super::super::vocabulary::Mark;
 use super::account::Accounts;
+use super::at_risk::AtRisk;
 use super::shadow::{Shadow, Wanted, filter_of};
 use super::{ClientNumber, Violation};
 use crate::core::topics::{TopicFilter, TopicName};
-use crate::core::{BrokerCommand, BrokerEvent, ClientPhase, ConnId, Instant, Mode, Notice, Stats, SubscriptionId};
+use crate::core::{BrokerCommand, BrokerEvent, ClientPhase, ConnId, Instant, Mode, Notice, PacketId, SubscriptionId};
 use crate::wire::{Message, PubAck, Publish, Qos, ReturnCode, Subscribe, TopicRef, Unsubscribe};
 
 /// How far apart the copies of one message can arrive, for the subscriptions that brought it.
@@ -28,8 +29,18 @@ pub(super) struct Downlink {
     books: BTreeMap<ClientNumber, Book>,
     /// Who asked for the subscription; nobody if the gateway renewed it of its own accord.
     askers: BTreeMap<SubscriptionId, Option<ClientNumber>>,
+    /// Retained messages that clients might have got in former sessions. One that had ended when the process died may go
+    /// on in the next.
+    former_replays: BTreeMap<(ClientNumber, Mark), u32>,
     /// Messages that a person was told will not arrive.
     excused: BTreeMap<(ClientNumber, TopicName), u32>,
+    at_risk: AtRisk,
+    /// In which process QoS 2 messages have come first, by the packet ids they keep.
+    packets: BTreeMap<(Audience, Mark, PacketId), u32>,
+    /// Processes that have died.
+    crashes: u32,
+    /// The number of the last message before the last crash: what is older may have got out of order.
+    disordered: u64,
 }
 
 /// How it is known for whom a message is.
@@ -63,6 +74,8 @@ struct Handed {
 struct Book {
     /// Messages at QoS 1 and 2 that it must get.
     owed: BTreeMap<Mark, TopicName>,
+    /// Of these, the ones that it has unsubscribed from since: they are on their way to it, but not over a crash.
+    unwanted: BTreeSet<Mark>,
     /// Live messages that it has taken, or that may pass it by.
     settled: BTreeSet<Mark>,
     /// How often it has taken them at QoS 2.
@@ -98,6 +111,17 @@ impl Handed {
     }
 }
 
+impl Book {
+    /// These may pass the client by.
+    fn excuse(&mut self, lost: &BTreeSet<Mark>) {
+        for mark in lost {
+            if self.owed.remove(mark).is_some() {
+                self.settled.insert(*mark);
+            }
+        }
+    }
+}
+
 impl Downlink {
     pub(super) fn new(mode: Mode, has_ids: bool) -> Self {
         let routing = match (mode, has_ids) {
@@ -112,7 +136,12 @@ impl Downlink {
             count: 0,
             books: BTreeMap::new(),
             askers: BTreeMap::new(),
+            former_replays: BTreeMap::new(),
             excused: BTreeMap::new(),
+            at_risk: AtRisk::default(),
+            packets: BTreeMap::new(),
+            crashes: 0,
+            disordered: 0,
         }
     }
 
@@ -120,11 +149,44 @@ impl Downlink {
         self.owners.insert(conn, client);
     }
 
-    pub(super) fn see_command(&mut self, step: &Step, command: &BrokerCommand, homes: &BTreeMap<Place, ClientNumber>) {
+    /// The gateway's process is gone. What it had sent may go out again; what it alone had is lost.
+    pub(super) fn see_crash(&mut self, now: Instant) {
+        self.owners.clear();
+        // Nobody knows any more who it was.
+        self.askers.values_mut().for_each(|asker| *asker = None);
+        let is_recent = |(_, handed): &(&(Audience, Mark), &Handed)| now - handed.last < COPIES_APART;
+        let recent = self.handed.iter().filter(is_recent).map(|((_, mark), _)| *mark);
+        let lost = self.at_risk.crash(recent);
+        for book in self.books.values_mut() {
+            book.sent.clear();
+            book.last.clear();
+            book.excuse(&lost);
+            let unwanted = std::mem::take(&mut book.unwanted);
+            book.excuse(&unwanted);
+        }
+        self.disordered = self.count;
+        self.crashes += 1;
+    }
+
+    pub(super) fn see_command(
+        &mut self,
+        step: &Step,
+        conn: ConnId,
+        command: &BrokerCommand,
+        homes: &BTreeMap<Place, ClientNumber>,
+    ) {
+        if let BrokerCommand::Ack { delivery } = command {
+            self.at_risk.acknowledged(conn, *delivery);
+        }
         if let BrokerCommand::Subscribe { id, .. } = command {
             let asker = match &step.cause {
                 Cause::Frame { from, .. } => homes.get(from).copied(),
-                Cause::Word { .. } | Cause::Deadline => None,
+                Cause::Word { .. }
+                | Cause::Deadline
+                | Cause::Stored(_)
+                | Cause::StoreFailing
+                | Cause::Restart(_)
+                | Cause::Crash => None,
             };
             self.askers.insert(*id, asker);
         }
@@ -143,8 +205,12 @@ impl Downlink {
             // What the client has not acknowledged was kept for it by the broker, which has forgotten it.
             self.books.entry(*client).or_default().owed.clear();
         }
-        let BrokerEvent::Message { message, subscriptions, .. } = &word.event else { return };
+        self.hear_of_session(conn, &word.event);
+        let BrokerEvent::Message { message, subscriptions, delivery, origin } = &word.event else { return };
         let Some(mark) = Mark::read(&message.payload) else { return };
+        if let Some(delivery) = delivery {
+            self.at_risk.handed(conn, *delivery, mark);
+        }
         let audience = self.owners.get(&conn).copied();
         if audience.is_none() && self.routing == Routing::Connections {
             return;
@@ -155,7 +221,12 @@ impl Downlink {
         let handed = self.handed.entry((audience, mark)).or_insert_with(new);
         handed.last = now;
         let retained = message.retain;
-        if !retained {
+        // What comes again to another process is known by its packet id.
+        let is_counted = origin.is_none_or(|origin| {
+            let first = self.packets.entry((audience, mark, origin.packet)).or_insert(self.crashes);
+            *first == self.crashes
+        });
+        if !retained && is_counted {
             if handed.copies == 0 {
                 handed.number = number;
             }
@@ -185,8 +256,8 @@ impl Downlink {
             };
             let before = |since: Instant| since <= word.made;
             let granted = shadow.granted.iter().filter(|(filter, (_, since))| brings(filter) && before(*since));
-            let granted = granted.map(|(_, (qos, _))| *qos).max();
-            if granted.is_some_and(|granted| granted.min(message.qos) > Qos::AtMostOnce)
+            let granted = granted.map(|(_, (qos, _))| message.qos.min(*qos)).max();
+            if granted.is_some_and(|granted| granted > Qos::AtMostOnce)
                 && shadow.is_abiding
                 && accounts.get(mark).is_some()
                 && !book.settled.contains(&mark)
@@ -206,7 +277,10 @@ impl Downlink {
             let is_under_way =
                 |mark: Mark| self.handed.get(&(audience, mark)).is_some_and(|handed| now - handed.first < COPIES_APART);
             let book = self.books.entry(client).or_default();
-            let Book { owed, settled, .. } = book;
+            let Book { owed, settled, unwanted, .. } = book;
+            if let Message::Unsubscribe(_) = message {
+                unwanted.extend(owed.iter().filter(|(_, topic)| matches(&filter, topic)).map(|(mark, _)| *mark));
+            }
             owed.retain(|mark, topic| {
                 let is_excused = matches(&filter, topic) && is_under_way(*mark);
                 settled.extend(is_excused.then_some(*mark));
@@ -227,11 +301,11 @@ impl Downlink {
     ) -> Result<(), Violation> {
         let Some(mark) = Mark::read(publish.data) else { return Ok(()) };
         let Some(account) = accounts.get(mark) else { return Ok(()) };
-        if let TopicRef::Normal(id) = publish.topic {
-            let name = shadow.topics.names.get(&id);
-            if name != Some(&account.topic) || (!shadow.topics.told.contains(&id) && shadow.is_abiding) {
-                return Err(Violation(format!("{mark:?} of {:?} goes out under id {id}, {name:?}", account.topic)));
-            }
+        if let TopicRef::Normal(id) = publish.topic
+            && !shadow.allows(id, &account.topic)
+        {
+            let (topic, topics) = (&account.topic, &shadow.topics);
+            return Err(Violation(format!("{mark:?} of {topic:?} goes out under id {id}: {topics:?}")));
         }
         let Some(handed) = self.handed.get(&(self.audience(client), mark)) else {
             return Err(Violation(format!("{mark:?} goes out, and the broker never sent it")));
@@ -259,12 +333,16 @@ impl Downlink {
         *sent += 1;
         let allowed = match replay {
             Replay::Live => handed.times(shadow, self.routing),
-            Replay::Retained => book.replays.get(&mark).copied().unwrap_or(0),
+            Replay::Retained => {
+                let former = self.former_replays.get(&(client, mark)).filter(|_| self.disordered > 0);
+                book.replays.get(&mark).copied().unwrap_or(0) + former.copied().unwrap_or(0)
+            }
         };
         if *sent > allowed + book.healings {
             return Err(Violation(format!("{mark:?} goes out {sent} times; the broker sent it {allowed} times")));
         }
-        if replay == Replay::Live && handed.copies == 1 && book.healings == 0 {
+        let is_in_order = handed.copies == 1 && handed.number > self.disordered;
+        if replay == Replay::Live && is_in_order && book.healings == 0 {
             let last = book.last.insert(account.topic.clone(), handed.number);
             if last.is_some_and(|last| last > handed.number) {
                 return Err(Violation(format!("{mark:?} of {:?} goes out after a later one", account.topic)));
@@ -310,7 +388,9 @@ impl Downlink {
 
     /// Nothing is owed any more.
     pub(super) fn session_ended(&mut self, client: ClientNumber) {
-        self.books.remove(&client);
+        for (mark, times) in self.books.remove(&client).unwrap_or_default().replays {
+            *self.former_replays.entry((client, mark)).or_default() += times;
+        }
         self.excused.retain(|(excused, _), _| *excused != client);
     }
 
@@ -320,13 +400,24 @@ impl Downlink {
         }
     }
 
-    pub(super) fn close(&self, shadows: &[Shadow], stats: &Stats) -> Result<(), Violation> {
+    pub(super) fn close(&self, shadows: &[Shadow], overflows: u64) -> Result<(), Violation> {
         let missing = self.missing(shadows);
-        if missing.len() as u64 > stats.queue_overflows {
-            let overflows = stats.queue_overflows;
+        if missing.len() as u64 > overflows {
             return Err(Violation(format!("these never arrived, and {overflows} were dropped: {missing:?}")));
         }
         Ok(())
+    }
+
+    /// Another process hears first whether the broker has kept what was not acknowledged.
+    fn hear_of_session(&mut self, conn: ConnId, event: &BrokerEvent) {
+        let BrokerEvent::Up { session_present, .. } = event else { return };
+        if *session_present {
+            return self.at_risk.resumed(conn);
+        }
+        let lost = self.at_risk.session_lost(conn);
+        for book in self.books.values_mut() {
+            book.excuse(&lost);
+        }
     }
 
     fn audience(&self, client: ClientNumber) -> Audience {

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::vocabulary::Mark;
-use super::Violation;
-use super::account::Accounts;
+use super::account::{Account, Accounts};
 use super::shadow::Shadow;
-use crate::core::{BrokerCommand, BrokerEvent, BrokerOffer, ConnId, PublishOutcome, Token};
+use super::{ClientNumber, Violation};
+use crate::core::{
+    BrokerCommand, BrokerEvent, BrokerOffer, ConnId, ConnectSpec, Durability, Mode, Notice, PublishOutcome, Settings,
+    Token,
+};
 use crate::wire::Qos;
 
 #[derive(Debug)]
@@ -14,11 +17,101 @@ pub(super) struct Uplink {
     offer: BrokerOffer,
     at_broker: BTreeMap<(ConnId, Token), Mark>,
     accepted: BTreeSet<Mark>,
+    answers: Answers,
+    /// Connections that keep nothing across the end of the process.
+    forgetful: BTreeSet<ConnId>,
+    /// Messages that the gateway had answered for, and that the broker does not take.
+    kept_refused: u64,
+    /// Messages for which a connection had no room: they go later than those behind them.
+    deferred: BTreeSet<Mark>,
+    /// The last message of each client that the broker has taken over, in the order of their coming.
+    last: BTreeMap<ClientNumber, u64>,
+    /// Crashes so far: each may send what nobody acknowledges once more.
+    crashes: u32,
+}
+
+/// When a client is told that a message has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// When the broker has it.
+    AtBroker,
+    /// When it is in good hands.
+    Kept,
 }
 
 impl Uplink {
-    pub(super) fn new(offer: BrokerOffer) -> Self {
-        Self { offer, at_broker: BTreeMap::new(), accepted: BTreeSet::new() }
+    pub(super) fn new(offer: BrokerOffer, settings: &Settings) -> Self {
+        let answers = match (settings.mode, settings.durability) {
+            (Mode::Aggregating, Durability::Strict | Durability::BestEffort) => Answers::Kept,
+            (Mode::Aggregating, Durability::Nothing) | (Mode::Transparent, _) => Answers::AtBroker,
+        };
+        Self {
+            offer,
+            at_broker: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            answers,
+            forgetful: BTreeSet::new(),
+            kept_refused: 0,
+            deferred: BTreeSet::new(),
+            last: BTreeMap::new(),
+            crashes: 0,
+        }
+    }
+
+    pub(super) fn see_opened(&mut self, conn: ConnId, spec: &ConnectSpec) {
+        if spec.clean_session {
+            self.forgetful.insert(conn);
+        } else {
+            self.forgetful.remove(&conn);
+        }
+    }
+
+    pub(super) fn see_notice(&mut self, notice: &Notice) {
+        self.kept_refused += u64::from(matches!(notice, Notice::KeptRefused { .. }));
+    }
+
+    /// A client leaves. What the broker has not answered on a connection of its own comes too late.
+    pub(super) fn see_departure(&self, client: ClientNumber, accounts: &mut Accounts) {
+        let waiting = self.at_broker.iter().filter(|((conn, _), _)| *conn != ConnId::OWN);
+        for mark in waiting.map(|(_, mark)| *mark) {
+            if accounts.get(mark).is_some_and(|account| account.owner == Some(client)) {
+                accounts.count_uncertainty(mark);
+            }
+        }
+    }
+
+    /// The gateway's process is gone. A connection that keeps its ledger goes on with what it had under way.
+    pub(super) fn see_crash(&mut self, accounts: &mut Accounts) {
+        self.crashes += 1;
+        for ((conn, _), mark) in &self.at_broker {
+            // At QoS 1 it goes out again, behind what the connection goes on with at QoS 2.
+            self.deferred.insert(*mark);
+            if self.forgetful.contains(conn) {
+                accounts.count_uncertainty(*mark);
+            }
+        }
+        self.forgetful.clear();
+    }
+
+    /// The broker takes a message over. None of one client's overtakes another.
+    pub(super) fn broker_takes(
+        &mut self,
+        mark: Mark,
+        accounts: &Accounts,
+        shadows: &[Shadow],
+    ) -> Result<(), Violation> {
+        let Some(account) = accounts.get(mark) else { return Ok(()) };
+        let Some(owner) = account.owner.filter(|owner| shadows[*owner].is_abiding) else { return Ok(()) };
+        let is_ordered = account.qos > Qos::AtMostOnce && account.arrivals > 0 && !self.deferred.contains(&mark);
+        if !is_ordered || account.copies > 1 || account.uncertainties > 0 || self.answers == Answers::AtBroker {
+            return Ok(());
+        }
+        let last = self.last.entry(owner).or_default();
+        if account.number < *last {
+            return Err(Violation(format!("{mark:?} of client {owner} has been overtaken by a later one")));
+        }
+        *last = account.number;
+        Ok(())
     }
 
     pub(super) fn see_command(&mut self, conn: ConnId, command: &BrokerCommand, accounts: &mut Accounts) {
@@ -45,7 +138,8 @@ impl Uplink {
             match outcome {
                 PublishOutcome::Lost => accounts.count_uncertainty(mark),
                 PublishOutcome::Refused(_) => accounts.count_refusal(mark),
-                PublishOutcome::Accepted | PublishOutcome::Busy => {}
+                PublishOutcome::Busy => _ = self.deferred.insert(mark),
+                PublishOutcome::Accepted => {}
             }
         }
     }
@@ -54,14 +148,26 @@ impl Uplink {
     pub(super) fn accepted(&mut self, mark: Mark, is_abiding: bool, accounts: &Accounts) -> Result<(), Violation> {
         self.accepted.insert(mark);
         match accounts.get(mark) {
-            Some(account) if is_abiding && account.copies == 0 => {
+            Some(account) if is_abiding && account.copies == 0 && self.answers == Answers::AtBroker => {
                 Err(Violation(format!("{mark:?} was acknowledged to its sender, and the broker does not have it")))
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    pub(super) fn close(&self, accounts: &Accounts, shadows: &[Shadow]) -> Result<(), Violation> {
+    /// Looks at what has arrived. So many that waited were to be dropped.
+    pub(super) fn close(&self, accounts: &Accounts, shadows: &[Shadow], dropped: u64) -> Result<(), Violation> {
+        let is_missing = |(_, account): &(Mark, &Account)| {
+            let is_abiding = account.owner.is_some_and(|owner| shadows[owner].is_abiding);
+            is_abiding && account.copies == 0 && account.refusals == 0
+        };
+        let told = accounts.iter().filter(|(mark, _)| self.accepted.contains(mark));
+        let missing: Vec<Mark> = told.filter(is_missing).map(|(mark, _)| mark).collect();
+        if missing.len() as u64 > dropped + self.kept_refused {
+            return Err(Violation(format!(
+                "acknowledged, and never at the broker: {missing:?}; {dropped} were dropped"
+            )));
+        }
         let exactly_once_is_possible = self.offer.max_qos == Qos::ExactlyOnce;
         for (mark, account) in accounts.iter() {
             let Some(owner) = account.owner.filter(|owner| shadows[*owner].is_abiding) else { continue };
@@ -70,7 +176,7 @@ impl Uplink {
                 continue;
             }
             let most = match account.qos {
-                Qos::AtMostOnce => account.arrivals,
+                Qos::AtMostOnce => account.arrivals + self.crashes,
                 Qos::ExactlyOnce if exactly_once_is_possible => 1 + account.uncertainties,
                 Qos::AtLeastOnce | Qos::ExactlyOnce => u32::MAX,
             };

@@ -46,7 +46,7 @@ pub(in crate::store) fn every_kind() -> Vec<Record> {
             expires: Some(Instant::ORIGIN),
             token: Some(Token(9)),
         }),
-        Record::Filter(FilterRecord { filter: "a/#".into(), granted: Some(2) }),
+        Record::Filter(FilterRecord { filter: "a/#".into(), granted: Some(2), others: vec![1] }),
         Record::Completed(Token(9)),
     ]
 }
