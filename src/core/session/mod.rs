@@ -167,7 +167,8 @@ impl Session {
             self.persistence = Persistence::Clean;
         } else {
             self.persistence = Persistence::Persistent;
-            self.registry.forget_confirmations();
+            let forgotten = self.registry.forget_confirmations();
+            self.keep_knowledge(cx, &forgotten);
             self.outbox.suspend();
             self.cancel_subscribe(cx);
         }
