@@ -7,7 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
-use super::topics::{Knowledge, TopicError, TopicName};
+use super::topics::{TopicError, TopicName};
 use super::{Instant, Message, QueuePolicy, Token};
 use crate::wire::Qos;
 
@@ -121,7 +121,6 @@ pub struct TopicRecord {
     pub session: SessionNumber,
     pub id: u16,
     pub name: ByteString,
-    pub knowledge: Knowledge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

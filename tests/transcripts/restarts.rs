@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mqttsn_gateway::core::topics::{Knowledge, TopicFilter};
+use mqttsn_gateway::core::topics::TopicFilter;
 use mqttsn_gateway::core::{
     ArrivalRecord, ExchangeProgress, ExchangeRecord, FilterRecord, MessageRecord, NamingRecord, PresenceRecord,
     QueuePolicy, QueueRule, QueuedRecord, Record, RecordKey, RouteRecord, SessionNumber, SessionRecord,
@@ -320,9 +320,7 @@ fn records_that_make_no_sense_are_deleted_and_counted() {
     let sound: Vec<RecordKey> = world.store().records().map(Record::key).collect();
     let of_c1 = world.store().session("c1");
     let (nobody, session) = (SessionNumber(99), of_c1.number);
-    let topic = |session, id, name: &str| {
-        Record::Topic(TopicRecord { session, id, name: name.to_owned().into(), knowledge: Knowledge::Unconfirmed })
-    };
+    let topic = |session, id, name: &str| Record::Topic(TopicRecord { session, id, name: name.to_owned().into() });
     let (qos, naming) = (Qos::AtLeastOnce, NamingRecord::Name);
     let message = |topic: &str| MessageRecord { topic: topic.into(), payload: "x".into(), qos, retain: false };
     let queued = |session, topic| QueuedRecord {

@@ -21,7 +21,7 @@ impl Session {
         }
         match ack.return_code {
             ReturnCode::Accepted => {
-                self.note_knowledge(cx, topic_id, Knowledge::Confirmed);
+                self.registry.set_knowledge(topic_id, Knowledge::Confirmed);
                 if self.phase.listens() {
                     self.publish_registered(cx, topic_id);
                 } else {
@@ -31,7 +31,7 @@ impl Session {
             ReturnCode::Congestion => self.hold(cx),
             ReturnCode::InvalidTopicId | ReturnCode::NotSupported | ReturnCode::Reserved(_) => {
                 // The client unsubscribes from this one name; a wildcard that led here stays (MQTT-SN 1.2 §6.10).
-                self.note_knowledge(cx, topic_id, Knowledge::Refused);
+                self.registry.set_knowledge(topic_id, Knowledge::Refused);
                 if let Some(name) = self.registry.name(topic_id).cloned() {
                     self.drop_subscription_to(cx, &name);
                 }

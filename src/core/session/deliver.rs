@@ -186,7 +186,7 @@ impl Session {
 
     /// Tells the client the name of the topic in flight again, because it does not know its id.
     pub(super) fn register_again(&mut self, cx: &mut Context<'_>, topic_id: TopicId) {
-        self.note_knowledge(cx, topic_id, Knowledge::Unconfirmed);
+        self.registry.set_knowledge(topic_id, Knowledge::Unconfirmed);
         let Some(in_flight) = &self.outbox.in_flight else { return };
         if !self.fits(cx, &in_flight.parcel, &Address::Unregistered(topic_id)) {
             // The client had the id by its own REGISTER or SUBSCRIBE, whose answer needs less room.
@@ -209,7 +209,7 @@ impl Session {
 
     /// Tells the client the name of a topic that it did not know, and then the message that it could not place.
     pub(super) fn deliver_again(&mut self, cx: &mut Context<'_>, topic_id: TopicId, mut parcel: Parcel) {
-        self.note_knowledge(cx, topic_id, Knowledge::Unconfirmed);
+        self.registry.set_knowledge(topic_id, Knowledge::Unconfirmed);
         parcel.healing = Healing::Tried;
         self.outbox.push_front(parcel);
         self.pump(cx);
@@ -363,7 +363,7 @@ impl Session {
         let Some(in_flight) = &mut self.outbox.in_flight else { return };
         match in_flight.step {
             Step::Register { topic_id, .. } if in_flight.has_rested => {
-                self.note_knowledge(cx, topic_id, Knowledge::Refused);
+                self.registry.set_knowledge(topic_id, Knowledge::Refused);
                 self.drop_in_flight(cx, Undeliverable::NoAnswer);
             }
             Step::Release if in_flight.has_rested => self.complete(cx),

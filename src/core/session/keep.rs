@@ -14,7 +14,7 @@ use crate::core::mapping::Prefix;
 use crate::core::queueing::Terms;
 use crate::core::route::{Route, RouteRef};
 use crate::core::sessions::SessionKey;
-use crate::core::topics::{Knowledge, TopicFilter, TopicName};
+use crate::core::topics::{TopicFilter, TopicName};
 use crate::core::{
     ExchangeRecord, Instant, LinkAddress, LinkId, MessageRecord, Peer, PresenceRecord, QueuedRecord, Record, RecordKey,
     RouteRecord, SessionNumber, SessionRecord, StoreOp, StoreToken, SubscriptionRecord, TopicRecord,
@@ -148,26 +148,9 @@ impl Session {
         }
     }
 
-    /// Keeps a topic id that the client is about to hear of.
-    pub(super) fn keep_topic(&mut self, cx: &mut Context<'_>, id: TopicId) {
-        if let Some(record) = self.topic_record(id) {
-            self.entry.promise(cx, StoreOp::Put(record));
-        }
-    }
-
-    /// Notes what the client knows about a topic id. It need not wait for that to be stored: taken for less knowing, it
-    /// is only told the name again.
-    pub(super) fn note_knowledge(&mut self, cx: &mut Context<'_>, id: TopicId, knowledge: Knowledge) {
-        if self.registry.knowledge(id).is_some_and(|known| known != knowledge) {
-            self.registry.set_knowledge(id, knowledge);
-            self.keep_knowledge(cx, &[id]);
-        }
-    }
-
-    pub(super) fn keep_knowledge(&self, cx: &mut Context<'_>, ids: &[TopicId]) {
-        for record in ids.iter().filter_map(|id| self.topic_record(*id)) {
-            cx.journal.put(cx.out, record);
-        }
+    pub(super) fn keep_topic(&mut self, cx: &mut Context<'_>, id: TopicId, name: &TopicName) {
+        let (session, name) = (self.entry.number, name.as_shared().clone());
+        self.entry.promise(cx, StoreOp::Put(Record::Topic(TopicRecord { session, id: id.0, name })));
     }
 
     /// Makes a session of what a former process stored. The client has its full time to say something.
@@ -195,7 +178,7 @@ impl Session {
 
     pub(in crate::core) fn restore_topic(&mut self, record: TopicRecord) -> bool {
         let (id, name) = (TopicId(record.id), TopicName::from_shared(record.name).ok());
-        id.is_assignable() && name.is_some_and(|name| self.registry.restore(id, name, record.knowledge))
+        id.is_assignable() && name.is_some_and(|name| self.registry.restore(id, name))
     }
 
     /// Returns the broker's form of the filter.
@@ -236,12 +219,6 @@ impl Session {
             Phase::Asleep(_) => self.reconnect(cx),
             Phase::Handshake(_) | Phase::Awake { .. } | Phase::Away { .. } | Phase::Over => {}
         }
-    }
-
-    fn topic_record(&self, id: TopicId) -> Option<Record> {
-        let (name, knowledge) = (self.registry.name(id)?, self.registry.knowledge(id)?);
-        let (session, name) = (self.entry.number, name.as_shared().clone());
-        Some(Record::Topic(TopicRecord { session, id: id.0, name, knowledge }))
     }
 
     fn record(&self) -> Option<SessionRecord> {

@@ -167,8 +167,7 @@ impl Session {
             self.persistence = Persistence::Clean;
         } else {
             self.persistence = Persistence::Persistent;
-            let forgotten = self.registry.forget_confirmations();
-            self.keep_knowledge(cx, &forgotten);
+            self.registry.forget_confirmations();
             self.outbox.suspend();
             self.cancel_subscribe(cx);
         }

@@ -34,7 +34,7 @@ impl Session {
     /// Returns the name's id, new or not, of which the client is about to hear.
     pub(super) fn register_for_client(&mut self, cx: &mut Context<'_>, name: &TopicName) -> Option<TopicId> {
         let id = self.allocate_id(cx, name)?;
-        self.note_knowledge(cx, id, Knowledge::Confirmed);
+        self.registry.set_knowledge(id, Knowledge::Confirmed);
         Some(id)
     }
 
@@ -45,7 +45,7 @@ impl Session {
         let before = self.registry.len();
         let id = self.registry.register(name, limit, |id| cx.predefined.contains(id)).ok()?;
         if self.registry.len() > before {
-            self.keep_topic(cx, id);
+            self.keep_topic(cx, id, name);
         }
         Some(id)
     }

@@ -244,10 +244,9 @@ impl Session {
     fn note_granted(&mut self, cx: &mut Context<'_>, topic_id: TopicId, subscription: Subscription) {
         if subscription.naming == Naming::Name {
             // A topic refused before may be wanted now; the SUBACK tells the client the id of a plain one.
-            let forgotten = self.registry.forget_refusals();
-            self.keep_knowledge(cx, &forgotten);
+            self.registry.forget_refusals();
             if topic_id.is_assignable() {
-                self.note_knowledge(cx, topic_id, Knowledge::Confirmed);
+                self.registry.set_knowledge(topic_id, Knowledge::Confirmed);
             }
         }
         self.subscriptions.remove(&subscription.filter);

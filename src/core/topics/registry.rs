@@ -1,6 +1,5 @@
 //! Normal topic ids: the numbers that one client and the gateway have agreed on for topic names.
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::TopicName;
@@ -20,7 +19,7 @@ pub struct Registry {
 }
 
 /// What the client is known to know about a topic id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Knowledge {
     /// It has to be told by REGISTER before a PUBLISH can use the id.
     Unconfirmed,
@@ -73,11 +72,11 @@ impl Registry {
     }
 
     /// Takes back a topic id from a former process. Returns whether neither the id nor the name was taken.
-    pub fn restore(&mut self, id: TopicId, name: TopicName, knowledge: Knowledge) -> bool {
+    pub fn restore(&mut self, id: TopicId, name: TopicName) -> bool {
         let (Err(position), Err(rank)) = (self.position(id), self.rank(name.as_str())) else { return false };
         let Ok(position_number) = u16::try_from(position) else { return false };
         self.by_name.iter_mut().filter(|other| **other >= position_number).for_each(|other| *other += 1);
-        self.topics.insert(position, Topic { name, id, knowledge });
+        self.topics.insert(position, Topic { name, id, knowledge: Knowledge::Unconfirmed });
         self.by_name.insert(rank, position_number);
         self.last = self.last.max(id);
         true
@@ -114,14 +113,17 @@ impl Registry {
     }
 
     /// Takes nothing for known any more, as after a CONNECT that keeps the session: the client may have restarted.
-    /// Returns the ids of which something was known.
-    pub fn forget_confirmations(&mut self) -> Vec<TopicId> {
-        self.forget(|knowledge| knowledge != Knowledge::Unconfirmed)
+    pub fn forget_confirmations(&mut self) {
+        for topic in &mut self.topics {
+            topic.knowledge = Knowledge::Unconfirmed;
+        }
     }
 
-    /// Takes back every refusal, as after a SUBSCRIBE: a topic that was not wanted may be wanted now. Returns the ids.
-    pub fn forget_refusals(&mut self) -> Vec<TopicId> {
-        self.forget(|knowledge| knowledge == Knowledge::Refused)
+    /// Takes back every refusal, as after a SUBSCRIBE: a topic that was not wanted may be wanted now.
+    pub fn forget_refusals(&mut self) {
+        for topic in self.topics.iter_mut().filter(|topic| topic.knowledge == Knowledge::Refused) {
+            topic.knowledge = Knowledge::Unconfirmed;
+        }
     }
 
     /// Drops all ids, as a CONNECT with a clean session does.
@@ -141,15 +143,6 @@ impl Registry {
     ///
     /// Ids count upwards and none is given back, so the first one tried is free unless it is taken, or the count has
     /// wrapped around past ids that were taken at the time.
-    fn forget(&mut self, is_forgotten: impl Fn(Knowledge) -> bool) -> Vec<TopicId> {
-        let forgotten = self.topics.iter_mut().filter(|topic| is_forgotten(topic.knowledge));
-        let ids = forgotten.map(|topic| {
-            topic.knowledge = Knowledge::Unconfirmed;
-            topic.id
-        });
-        ids.collect()
-    }
-
     fn free_id(&self, taken: impl Fn(TopicId) -> bool) -> Option<(TopicId, usize)> {
         let upwards = (self.last.0..=u16::MAX).chain(0..=self.last.0).skip(1).map(TopicId);
         upwards.filter(|id| id.is_assignable()).find_map(|id| {
@@ -274,7 +267,7 @@ mod tests {
             let id = registry.register(&name(text), NO_LIMIT, nothing_taken).unwrap();
             registry.set_knowledge(id, knowledge);
         }
-        assert_eq!(registry.forget_confirmations(), [TopicId(1), TopicId(2)]);
+        registry.forget_confirmations();
         for text in ["a", "b"] {
             let id = registry.id(text).unwrap();
             assert_eq!(registry.knowledge(id), Some(Knowledge::Unconfirmed));

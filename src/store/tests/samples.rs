@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use crate::core::topics::Knowledge;
 use crate::core::{
     ArrivalRecord, ExchangeProgress, ExchangeRecord, FilterRecord, Instant, MessageRecord, NamingRecord,
     PresenceRecord, QueuePolicy, QueuedRecord, Record, RouteRecord, SessionNumber, SessionRecord, SubscriptionRecord,
@@ -24,7 +23,7 @@ pub(in crate::store) fn every_kind() -> Vec<Record> {
             will: Some(will),
             last_msg_id: 0xfffe,
         }),
-        Record::Topic(TopicRecord { session: number, id: 1, name: "a/b".into(), knowledge: Knowledge::Confirmed }),
+        Record::Topic(TopicRecord { session: number, id: 1, name: "a/b".into() }),
         Record::Subscription(SubscriptionRecord {
             session: number,
             filter: "a/#".into(),
