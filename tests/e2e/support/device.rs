@@ -28,11 +28,19 @@ pub struct Habits {
     pub pace: Duration,
     /// It reports no more than that.
     pub readings: usize,
-    /// It is asleep, and wakes up so often to hear what has come.
-    pub wakes_every: Option<Duration>,
+    pub sleep: Sleep,
 }
 
-/// A device in a thread of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleep {
+    Never,
+    /// It is asleep, and wakes up so often to hear what has come.
+    WakesEvery(Duration),
+    /// It is asleep, and wakes up when it is told.
+    UntilTold,
+}
+
+/// A device in a thread of its own. It begins with nothing but its connection, its subscription and its topic.
 pub struct Device {
     pub client_id: String,
     shared: Arc<Mutex<Shared>>,
@@ -65,17 +73,17 @@ pub struct Reading {
 struct Shared {
     diary: Diary,
     will: Will,
-    is_subscribed: bool,
+    is_told_to_wake: bool,
     is_idle: bool,
 }
 
 /// What others want of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Will {
-    #[default]
-    Report,
     /// Begin nothing new.
+    #[default]
     Rest,
+    Report,
     End,
 }
 
@@ -88,17 +96,22 @@ impl Device {
         Self { client_id, shared, thread }
     }
 
+    /// Lets it report from now on.
+    pub fn report(&self) {
+        lock(&self.shared).will = Will::Report;
+    }
+
     /// Lets it finish what it is at and begin no new reading.
     pub fn rest(&self) {
         lock(&self.shared).will = Will::Rest;
     }
 
-    /// Whether it has subscribed to its commands.
-    pub fn is_subscribed(&self) -> bool {
-        lock(&self.shared).is_subscribed
+    /// Lets it wake up once.
+    pub fn wake(&self) {
+        lock(&self.shared).is_told_to_wake = true;
     }
 
-    /// Whether all readings that it has begun are accepted to the last step.
+    /// Whether it is connected, or asleep, and all readings that it has begun are accepted to the last step.
     pub fn is_idle(&self) -> bool {
         lock(&self.shared).is_idle
     }
@@ -139,7 +152,7 @@ struct Life {
     begun: usize,
     last_msg_id: u16,
     next_reading: Instant,
-    next_wake: Instant,
+    asleep_since: Instant,
     /// When what was asked last is asked again.
     repeat: Instant,
     /// How often it has asked to be let sleep and not been answered.
@@ -191,7 +204,7 @@ impl Life {
             begun: 0,
             last_msg_id: 0,
             next_reading: now,
-            next_wake: now,
+            asleep_since: now,
             repeat: now,
             farewells: 0,
             topics: BTreeMap::new(),
@@ -216,15 +229,15 @@ impl Life {
 
     /// Asks what there is to ask, one thing at a time, and again if no answer has come.
     fn act(&mut self, now: Instant, will: Will) {
-        if self.standing == Standing::Asleep && self.exchange.is_none() && self.next_wake <= now {
+        if self.standing == Standing::Asleep && self.exchange.is_none() && self.is_time_to_wake(now) {
             self.standing = Standing::Waking;
             self.repeat = now;
         }
         let at_work = matches!(self.standing, Standing::Subscribed | Standing::Asleep) && self.topic_id.is_some();
-        let falls_asleep = self.standing == Standing::Subscribed && self.habits.wakes_every.is_some();
+        let falls_asleep = self.standing == Standing::Subscribed && self.habits.sleep != Sleep::Never;
         let is_due = self.next_reading <= now && self.begun < self.habits.readings && will == Will::Report;
         if self.exchange.is_none() && at_work && !falls_asleep && is_due {
-            self.begin_reading();
+            self.begin_reading(now);
             self.repeat = now;
         }
         let is_over = self.begun == self.habits.readings || will == Will::Rest;
@@ -234,23 +247,31 @@ impl Life {
         }
     }
 
-    fn begin_reading(&mut self) {
+    fn is_time_to_wake(&self, now: Instant) -> bool {
+        match self.habits.sleep {
+            Sleep::Never => false,
+            Sleep::WakesEvery(time) => self.asleep_since + time <= now,
+            Sleep::UntilTold => std::mem::take(&mut lock(&self.shared).is_told_to_wake),
+        }
+    }
+
+    fn begin_reading(&mut self, now: Instant) {
         let qos = self.habits.qos[self.begun % self.habits.qos.len()];
         self.begun += 1;
         let payload = format!("q{qos}.{:05}", self.begun);
         self.exchange = Some(Exchange { qos, payload, msg_id: 0, sent: 0, step: Step::Publish });
-        self.next_reading += self.habits.pace;
+        self.next_reading = now + self.habits.pace;
     }
 
     fn ask(&mut self, now: Instant) {
-        let Self { habits: Habits { client_id, wakes_every, .. }, .. } = self;
+        let Self { habits: Habits { client_id, sleep, .. }, .. } = self;
         let question = match (self.standing, self.topic_id, &mut self.exchange) {
             // Flags 00: the session is to be kept.
             (Standing::Stranger, _, _) => format!("LL 04 00 01 003C '{client_id}'"),
             (Standing::Connected, _, _) => format!("LL 12 40 7001 'cmd/{client_id}/+'"),
             (Standing::Waking, _, _) => format!("LL 16 '{client_id}'"),
             (Standing::Subscribed | Standing::Asleep, None, _) => format!("LL 0A 0000 7002 'up/{client_id}'"),
-            (Standing::Subscribed, Some(_), _) if wakes_every.is_some() => {
+            (Standing::Subscribed, Some(_), _) if *sleep != Sleep::Never => {
                 self.farewells += 1;
                 "04 18 003C".to_owned()
             }
@@ -271,10 +292,7 @@ impl Life {
             0x05 if frame[2] == 0 && self.standing == Standing::Stranger => self.stand(Standing::Connected),
             0x05 if frame[2] == 1 => self.repeat = now + CONGESTED,
             0x05 => {}
-            0x13 if frame[7] == 0 && self.standing == Standing::Connected => {
-                lock(&self.shared).is_subscribed = true;
-                self.stand(Standing::Subscribed);
-            }
+            0x13 if frame[7] == 0 && self.standing == Standing::Connected => self.stand(Standing::Subscribed),
             0x13 if frame[7] == 1 => self.repeat = now + CONGESTED,
             0x13 => {}
             0x0B if frame[6] == 0 => self.on_registered(two(2)),
@@ -316,7 +334,7 @@ impl Life {
 
     fn fall_asleep(&mut self, now: Instant) {
         self.stand(Standing::Asleep);
-        self.next_wake = now + self.habits.wakes_every.unwrap_or_default();
+        self.asleep_since = now;
     }
 
     fn on_registered(&mut self, topic_id: u16) {

@@ -36,16 +36,26 @@ impl Site {
         Self { cable: Cable::to(broker.port()), broker, devices: Vec::new(), commander: None }
     }
 
-    /// Brings devices to life.
+    /// Brings devices to life, and waits until all are connected, or asleep.
     pub fn populate(&mut self, gateway: SocketAddr, habits: impl IntoIterator<Item = Habits>) {
         self.devices.extend(habits.into_iter().map(|habits| Device::start(gateway, habits)));
+        self.wait_until_idle();
+    }
+
+    /// Lets the devices report from now on.
+    pub fn report(&self) {
+        self.devices.iter().for_each(Device::report);
+    }
+
+    /// Waits until the devices have nothing to do.
+    pub fn wait_until_idle(&self) {
+        for device in &self.devices {
+            until(&format!("{} has nothing to do", device.client_id), || device.is_idle().then_some(()));
+        }
     }
 
     /// Lets someone command all devices from now on, at QoS 1 and 2 in turn.
     pub fn command(&mut self, pace: Duration) {
-        for device in &self.devices {
-            until(&format!("{} subscribes", device.client_id), || device.is_subscribed().then_some(()));
-        }
         let devices = self.devices.iter().map(|device| device.client_id.clone()).collect();
         self.commander = Some(Commander::start(self.broker.port(), devices, pace));
     }
@@ -76,8 +86,8 @@ impl Site {
     pub fn conclude(mut self, gateway: Gateway) -> Outcome {
         let ordered = self.commander.take().map(Commander::finish).unwrap_or_default();
         self.devices.iter().for_each(Device::rest);
+        self.wait_until_idle();
         for device in &self.devices {
-            until(&format!("{} is done with its reports", device.client_id), || device.is_idle().then_some(()));
             let ordered: BTreeSet<&String> = ordered.get(&device.client_id).into_iter().flatten().collect();
             until(&format!("{} hears all its commands", device.client_id), || {
                 let heard: BTreeSet<String> = device.diary().commands.into_iter().collect();
@@ -108,17 +118,13 @@ impl Site {
 
 impl Outcome {
     /// Asserts that what devices were told is true: readings have arrived, those at QoS 2 once, and in order.
-    pub fn assert_readings(&self, exactly_once: ExactlyOnce) {
+    pub fn assert_readings(&self) {
         for (device, diary) in &self.diaries {
             let arrived = self.arrived.get(device).map_or(&[][..], Vec::as_slice);
             for reading in &diary.accepted {
                 let times = arrived.iter().filter(|payload| **payload == reading.payload).count();
-                let at_most = match exactly_once {
-                    ExactlyOnce::Qos2 if reading.payload.starts_with("q2") => 1,
-                    ExactlyOnce::Qos2 | ExactlyOnce::Nothing => usize::MAX,
-                };
                 assert!(
-                    (1..=at_most).contains(&times),
+                    (1..=at_most(&reading.payload)).contains(&times),
                     "{} of {device} was accepted, and has arrived {times} times",
                     reading.payload
                 );
@@ -130,16 +136,12 @@ impl Outcome {
     }
 
     /// Asserts that commands have come to the devices, those at QoS 2 once, and in order.
-    pub fn assert_commands(&self, exactly_once: ExactlyOnce) {
+    pub fn assert_commands(&self) {
         for (device, ordered) in &self.ordered {
             let heard = &self.diaries[device].commands;
             for command in ordered {
                 let times = heard.iter().filter(|heard| *heard == command).count();
-                let at_most = match exactly_once {
-                    ExactlyOnce::Qos2 if command.starts_with("q2") => 1,
-                    ExactlyOnce::Qos2 | ExactlyOnce::Nothing => usize::MAX,
-                };
-                assert!((1..=at_most).contains(&times), "{device} has heard {command} {times} times");
+                assert!((1..=at_most(command)).contains(&times), "{device} has heard {command} {times} times");
             }
             for qos in ["q1", "q2"] {
                 assert_in_order(&format!("commands for {device}"), heard, qos);
@@ -156,11 +158,9 @@ impl Outcome {
     }
 }
 
-/// What is checked to have come once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExactlyOnce {
-    Qos2,
-    Nothing,
+/// How often a message may come that is promised at its QoS.
+fn at_most(message: &str) -> usize {
+    if message.starts_with("q2") { 1 } else { usize::MAX }
 }
 
 fn accepted_as_printed(device: &Device) -> Vec<String> {
