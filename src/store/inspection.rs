@@ -64,7 +64,7 @@ fn taken_lock(dir: &Path) -> io::Result<Option<File>> {
 /// Returns the directory, or the one nearest to it that is there.
 fn nearest(dir: &Path) -> &Path {
     let is_there = |dir: &&Path| !dir.as_os_str().is_empty() && dir.exists();
-    dir.ancestors().find(is_there).unwrap_or(Path::new("."))
+    dir.ancestors().find(is_there).unwrap_or_else(|| Path::new("."))
 }
 
 #[cfg(unix)]
