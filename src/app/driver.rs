@@ -14,7 +14,7 @@ use super::trace::{trace_incoming, trace_outgoing};
 use super::words::Words;
 use crate::broker::Submitted;
 use crate::core::rates::TokenBucket;
-use crate::core::{BrokerEvent, ConnId, Gateway, Input, Instant, Output, Outputs, Peer, Settings};
+use crate::core::{BrokerEvent, ConnId, Gateway, Input, Instant, LinkId, LinkState, Output, Outputs, Peer, Settings};
 use crate::links::{Frame, LinkEvent, Links, SendError};
 
 /// How long at the start the links wait to be heard until the broker has answered or failed to: a device that connects
@@ -166,15 +166,20 @@ impl Driver {
                     self.handle(now, Input::Frame { from, cast, bytes }, bytes);
                 }
             }
-            LinkEvent::Up { .. }
-            | LinkEvent::Down { .. }
-            | LinkEvent::Joined { .. }
+            LinkEvent::Up { link } => self.on_link_state(now, &event, link, LinkState::Up),
+            LinkEvent::Down { link, .. } => self.on_link_state(now, &event, link, LinkState::Down),
+            LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }
             | LinkEvent::Text { .. }
             | LinkEvent::Noise { .. } => {
                 self.link_log.tell(&event, &self.links);
             }
         }
+    }
+
+    fn on_link_state(&mut self, now: Instant, event: &LinkEvent, link: LinkId, state: LinkState) {
+        self.link_log.tell(event, &self.links);
+        self.handle(now, Input::Link { link, state }, &[]);
     }
 
     fn on_broker_events(&mut self, conn: ConnId, batch: Vec<BrokerEvent>) {
@@ -245,7 +250,8 @@ impl Losses {
     fn frame(&mut self, now: Instant, error: SendError, to: impl Fn() -> String) {
         self.frames += 1;
         debug!("a frame to {} was dropped: {error}", to());
-        if self.rate.take(now) {
+        // That the link is down has been said.
+        if error != SendError::Down && self.rate.take(now) {
             warn!("a frame to {} was dropped: {error} ({} frames so far)", to(), self.frames);
         }
     }

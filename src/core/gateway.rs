@@ -19,8 +19,8 @@ use super::sessions::{SessionKey, Sessions};
 use super::status::ClientStatus;
 use super::upstream::{Recipient, Upstream};
 use super::{
-    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Outputs, Peer, Refused, Settings,
-    Stats, SubscriptionId,
+    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, LinkState, Message, Notice, Outputs, Peer, Refused,
+    Settings, Stats, SubscriptionId,
 };
 use crate::wire::{self, Connect, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
@@ -94,6 +94,7 @@ impl Gateway {
         match input {
             Input::Frame { from, cast, bytes } => self.on_frame(now, from, cast, bytes, out),
             Input::Broker { conn, event } => self.on_broker(now, conn, event, out),
+            Input::Link { link, state } => self.on_link(now, link, state, out),
             Input::Deadline => {}
             Input::Shutdown => self.upstream.shut_down(out),
         }
@@ -354,6 +355,18 @@ impl Gateway {
             out.notice(Notice::Stray { peer: route.peer });
         } else {
             self.stats.strays_unanswered += 1;
+        }
+    }
+
+    fn on_link(&mut self, now: Instant, link: LinkId, state: LinkState, out: &mut Outputs) {
+        if state == LinkState::Up {
+            self.discovery.on_link_up(now, link);
+        }
+        for key in self.sessions.behind(link) {
+            self.with_session(now, key, out, |session, cx| match state {
+                LinkState::Up => session.on_link_up(cx),
+                LinkState::Down => session.on_link_down(cx),
+            });
         }
     }
 

@@ -25,7 +25,8 @@ mod upstream;
 pub use gateway::Gateway;
 pub use io::{
     BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, Cast, ConnId, ConnectSpec, Delivery, Frames, Input,
-    LinkAddress, LinkId, Message, Output, Outputs, Peer, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
+    LinkAddress, LinkId, LinkState, Message, Output, Outputs, Peer, PublishOutcome, SubscribeOutcome, SubscriptionId,
+    Token,
 };
 pub use limits::Limits;
 pub use mapping::PrefixTemplate;

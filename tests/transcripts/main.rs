@@ -33,6 +33,7 @@ mod aggregating {
     mod discovery;
     mod encapsulation;
     mod limits;
+    mod links;
     mod lossy;
     mod mapping;
     mod matrix;
@@ -70,6 +71,7 @@ mod transparent {
     mod discovery;
     mod encapsulation;
     mod limits;
+    mod links;
     mod lossy;
     mod mapping;
     mod matrix;

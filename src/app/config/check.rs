@@ -238,6 +238,7 @@ fn timers(raw: &RawTimers) -> Result<Timers, Problem> {
         idle_limit: raw.idle_limit.0,
         session_expiry: raw.session_expiry.0,
         broker_wait: raw.broker_wait.0,
+        link_wait: raw.link_wait.0,
     })
 }
 

@@ -104,6 +104,7 @@ pub(super) struct RawTimers {
     pub(super) idle_limit: SpanOrNever,
     pub(super) session_expiry: Span,
     pub(super) broker_wait: Span,
+    pub(super) link_wait: Span,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -184,8 +185,16 @@ impl RawSerial {
 
 impl Default for RawTimers {
     fn default() -> Self {
-        let Timers { t_retry, n_retry, t_wait, keep_alive_tolerance, idle_limit, session_expiry, broker_wait } =
-            Timers::default();
+        let Timers {
+            t_retry,
+            n_retry,
+            t_wait,
+            keep_alive_tolerance,
+            idle_limit,
+            session_expiry,
+            broker_wait,
+            link_wait,
+        } = Timers::default();
         Self {
             t_retry: Span(t_retry),
             n_retry,
@@ -194,6 +203,7 @@ impl Default for RawTimers {
             idle_limit: SpanOrNever(idle_limit),
             session_expiry: Span(session_expiry),
             broker_wait: Span(broker_wait),
+            link_wait: Span(link_wait),
         }
     }
 }

@@ -59,7 +59,7 @@ impl Session {
             self.settle(cx, &mut parcel);
             return;
         }
-        if !self.phase.listens() {
+        if !self.listens() {
             cx.upstream.shelve(cx.out, &mut parcel.receipt);
         }
         let limits = &cx.settings.limits;
@@ -77,7 +77,7 @@ impl Session {
 
     /// Sends as much as may be sent now; a client that was awake and has got everything goes back to sleep.
     pub(super) fn pump(&mut self, cx: &mut Context<'_>) {
-        while self.phase.listens() && self.outbox.in_flight.is_none() && !self.subscriptions.is_pending() {
+        while self.listens() && self.outbox.in_flight.is_none() && !self.subscriptions.is_pending() {
             if self.phase.has_had_enough() {
                 return self.back_to_sleep(cx);
             }
@@ -106,6 +106,9 @@ impl Session {
 
     /// Goes on after a pause: what is in flight is sent again, or the next message begins.
     pub(super) fn resume_delivery(&mut self, cx: &mut Context<'_>) {
+        if !self.listens() {
+            return;
+        }
         match &mut self.outbox.in_flight {
             Some(in_flight) => {
                 in_flight.since = cx.now;
@@ -194,7 +197,7 @@ impl Session {
 
     /// Goes on with the step in flight if the client listens; otherwise when it wakes.
     pub(super) fn continue_in_flight(&mut self, cx: &mut Context<'_>) {
-        if self.phase.listens() {
+        if self.listens() {
             self.transmit(cx, Attempt::First);
         } else {
             self.outbox.pause();

@@ -4,6 +4,7 @@ mod acks;
 mod admit;
 mod broker;
 mod deliver;
+mod link;
 mod outbox;
 mod presence;
 mod publish;
@@ -50,6 +51,8 @@ pub(super) struct Session {
     will: Option<Will>,
     /// When a client whose own connection to the broker has broken is told so, if that has not come back by then.
     stranded: Option<Instant>,
+    /// Set while the client's link is down: how long the client is kept all the same.
+    cut_off: Option<Instant>,
     /// A route that the session has left and that still leads to it in the table.
     freed: Option<Route>,
 }
@@ -85,8 +88,13 @@ impl Session {
             outbox: Outbox::default(),
             will: None,
             stranded: None,
+            cut_off: None,
             freed: None,
         }
+    }
+
+    pub(super) fn key(&self) -> SessionKey {
+        self.key
     }
 
     pub(super) fn client_id(&self) -> &ByteString {
@@ -114,6 +122,7 @@ impl Session {
     pub(super) fn status(&self) -> Option<ClientStatus<'_>> {
         let phase = match &self.phase {
             Phase::Handshake(_) => ClientPhase::Handshake,
+            Phase::Active(_) if self.cut_off.is_some() => ClientPhase::Asleep,
             Phase::Active(_) => ClientPhase::Active,
             Phase::Asleep(_) => ClientPhase::Asleep,
             Phase::Awake { .. } => ClientPhase::Awake,
@@ -149,7 +158,7 @@ impl Session {
     /// Returns when [`Session::on_deadline`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let silence = match &self.phase {
-            Phase::Active(presence) | Phase::Asleep(presence) => presence.lost_at(),
+            Phase::Active(presence) | Phase::Asleep(presence) => self.lost_at(presence),
             Phase::Handshake(handshake) => Some(handshake.due),
             // Supervised by the retries of what is being sent to it, if that is what it waits for.
             Phase::Awake { presence, .. } if self.outbox.in_flight.is_none() => presence.lost_at(),
@@ -164,6 +173,7 @@ impl Session {
     pub(super) fn on_connect(&mut self, cx: &mut Context<'_>, route: Route, connect: &Connect<'_>) {
         // From now on the wait for the broker is that for CONNACK.
         self.stranded = None;
+        self.cut_off = None;
         if connect.clean_session {
             self.forget_everything(cx);
             self.will = None;
@@ -208,6 +218,8 @@ impl Session {
 
     /// Handles a message on the session's own route, in any phase with a route (MQTT-SN digest §18).
     pub(super) fn on_message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) {
+        // What is heard has come over a link that is there.
+        self.on_link_up(cx);
         self.phase.hear(cx.now);
         if matches!(self.phase, Phase::Handshake(_)) {
             return self.on_handshake_message(cx, message);
@@ -262,8 +274,12 @@ impl Session {
     /// The moment of [`Session::next_deadline`] has come.
     pub(super) fn on_deadline(&mut self, cx: &mut Context<'_>) {
         match &self.phase {
-            Phase::Active(presence) if presence.is_lost(cx.now) => self.lose(cx, LossReason::KeepAlive),
-            Phase::Asleep(presence) if presence.is_lost(cx.now) => self.lose(cx, LossReason::Sleep),
+            Phase::Active(presence) if self.lost_at(presence).is_some_and(|at| at <= cx.now) => {
+                self.lose(cx, self.loss_reason(LossReason::KeepAlive));
+            }
+            Phase::Asleep(presence) if self.lost_at(presence).is_some_and(|at| at <= cx.now) => {
+                self.lose(cx, self.loss_reason(LossReason::Sleep));
+            }
             Phase::Awake { presence, .. } if self.outbox.in_flight.is_none() && presence.is_lost(cx.now) => {
                 self.lose(cx, LossReason::Sleep);
             }
@@ -304,6 +320,7 @@ impl Session {
         let (from, to) = (former.peer(), presence.route.peer());
         cx.notice(Notice::ClientMoved { client_id: self.client_id.clone(), from, to });
         self.freed = Some(former);
+        self.cut_off = None;
     }
 
     fn on_ping_req(&mut self, cx: &mut Context<'_>) {
@@ -338,6 +355,7 @@ impl Session {
 
     /// Leaves the route. What a persistent session is owed waits; a clean one ends.
     fn depart(&mut self, cx: &mut Context<'_>) {
+        self.cut_off = None;
         match (self.persistence, self.tenure) {
             (Persistence::Persistent, Tenure::Established | Tenure::Asleep) => {
                 self.tenure = Tenure::Established;
@@ -373,9 +391,9 @@ impl Session {
         self.registry.clear();
     }
 
-    /// Sends an answer to where the client is; to nobody if it is away.
+    /// Sends an answer to where the client is; to nobody if it is away or its link is down.
     fn answer<'m>(&self, cx: &mut Context<'_>, message: impl Into<Message<'m>>) {
-        if let Some(route) = self.route() {
+        if let (Some(route), None) = (self.route(), self.cut_off) {
             cx.send(route.as_ref(), message);
         }
     }

@@ -209,6 +209,8 @@ impl Shadow {
             Notice::ClientLost { reason, .. } => {
                 let patience = match reason {
                     LossReason::KeepAlive | LossReason::Sleep => self.silence,
+                    // No link of this world is ever down.
+                    LossReason::LinkDown => None,
                     // A message that was held back goes out the first time as a repetition.
                     LossReason::NoAnswer => Some(settings.timers.t_retry * u32::from(settings.timers.n_retry)),
                     // The broker's doing, whatever the client says.
