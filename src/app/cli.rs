@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::config::Overrides;
 use crate::links::SerialArgument;
+use crate::links::serial::Inventory;
 use crate::tools::publish::PublishArgs;
 use crate::tools::subscribe::SubscribeArgs;
 
@@ -100,6 +101,23 @@ pub struct GatewayArgs {
     /// text for people, json for machines
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+/// Which machine's serial ports are meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MachineArgs {
+    /// Where `dev`, `sys` and `proc` are: not shown, because only tests and unusual containers have them elsewhere
+    #[arg(long, value_name = "DIR", hide = true)]
+    sysroot: Option<PathBuf>,
+}
+
+impl MachineArgs {
+    pub fn inventory(&self) -> Inventory {
+        self.sysroot.as_ref().map_or_else(Inventory::default, Inventory::below)
+    }
 }
 
 impl Cli {
@@ -121,6 +139,7 @@ impl GatewayArgs {
             data_dir: self.data_dir.clone(),
             log: self.log.clone(),
             log_format: self.log_format.clone(),
+            inventory: self.machine.inventory(),
         }
     }
 }

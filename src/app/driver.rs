@@ -80,6 +80,7 @@ impl Driver {
         connections: Connections,
         broker_remedy: Option<&'static str>,
     ) -> Self {
+        let link_log = LinkLog::new(settings.timers.link_wait);
         Self {
             gateway: Gateway::new(settings),
             links,
@@ -88,7 +89,7 @@ impl Driver {
             outputs: Outputs::default(),
             answers: VecDeque::new(),
             words: Words::new(),
-            link_log: LinkLog::default(),
+            link_log,
             losses: Losses { frames: 0, commands: 0, rate: TokenBucket::new(1) },
             broker_remedy,
         }
@@ -166,19 +167,19 @@ impl Driver {
                     self.handle(now, Input::Frame { from, cast, bytes }, bytes);
                 }
             }
-            LinkEvent::Up { link } => self.on_link_state(now, &event, link, LinkState::Up),
+            LinkEvent::Up { link, .. } => self.on_link_state(now, &event, link, LinkState::Up),
             LinkEvent::Down { link, .. } => self.on_link_state(now, &event, link, LinkState::Down),
             LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }
             | LinkEvent::Text { .. }
             | LinkEvent::Noise { .. } => {
-                self.link_log.tell(&event, &self.links);
+                self.link_log.tell(now, &event, &self.links);
             }
         }
     }
 
     fn on_link_state(&mut self, now: Instant, event: &LinkEvent, link: LinkId, state: LinkState) {
-        self.link_log.tell(event, &self.links);
+        self.link_log.tell(now, event, &self.links);
         self.handle(now, Input::Link { link, state }, &[]);
     }
 

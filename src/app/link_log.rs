@@ -1,41 +1,75 @@
 //! What happens to the links, in words: opened, gone, and what comes over a serial line that is no frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::core::LinkId;
-use crate::links::{LinkEvent, Links, Membership};
+use super::noise_log::{Noise, NoiseLog};
+use crate::core::{Instant, LinkId};
+use crate::links::serial::{PortInfo, PortName};
+use crate::links::{DownReason, LinkEvent, Links, Membership, SerialSettings, Stage};
 
 /// Writes the links' states into the log, a trouble that repeats itself only once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LinkLog {
     /// The links that are down, and why.
     down: BTreeMap<LinkId, String>,
     /// The multicast groups that are not heard, and why.
     not_joined: BTreeMap<(LinkId, Membership), String>,
+    /// The serial ports that are open.
+    noise: BTreeMap<LinkId, NoiseLog>,
+    /// The serial ports for which a better name has been proposed.
+    proposed: BTreeSet<LinkId>,
+    /// How long the devices behind a lost link are kept.
+    link_wait: Duration,
 }
 
 impl LinkLog {
-    pub(super) fn tell(&mut self, event: &LinkEvent, links: &Links) {
+    pub(super) fn new(link_wait: Duration) -> Self {
+        Self {
+            down: BTreeMap::new(),
+            not_joined: BTreeMap::new(),
+            noise: BTreeMap::new(),
+            proposed: BTreeSet::new(),
+            link_wait,
+        }
+    }
+
+    pub(super) fn tell(&mut self, now: Instant, event: &LinkEvent, links: &Links) {
         match event {
             LinkEvent::Frames(_) => {}
-            LinkEvent::Up { link } => {
+            LinkEvent::Up { link, port } => {
                 let was_down = self.down.remove(link).is_some();
                 let is_udp = links.local_addr(*link).is_some();
                 // That a UDP socket is open has been said at the start.
                 if was_down || !is_udp {
-                    info!("{} is open", links.describe(*link));
+                    let port = port.as_deref().map(whereabouts).unwrap_or_default();
+                    info!("{} is open{port}", links.describe(*link));
+                }
+                if let Some(settings) = links.serial_settings(*link) {
+                    self.noise.insert(*link, NoiseLog::new());
+                    if let Some(better) = port.as_deref().and_then(|port| better_name(settings, port))
+                        && self.proposed.insert(*link)
+                    {
+                        info!(
+                            "serial {}: the number may be another after plugging in again; \
+                             --serial {better} always finds this adapter",
+                            settings.port
+                        );
+                    }
                 }
             }
             LinkEvent::Down { link, reason, retry_in } => {
-                let (name, reason) = (links.describe(*link), reason.to_string());
+                let (name, kept) = (links.describe(*link), self.kept(reason));
+                let reason = reason.to_string();
                 if self.down.get(link) == Some(&reason) {
                     debug!("{name} is still down: {reason}; next try in {}", Rough(*retry_in));
                 } else {
-                    warn!("{name} is down: {reason}; next try in {}, and so on until it is back", Rough(*retry_in));
+                    let retry_in = Rough(*retry_in);
+                    warn!("{name} is down: {reason}{kept}; next try in {retry_in}, and so on until it is back");
                     self.down.insert(*link, reason);
                 }
             }
@@ -57,12 +91,43 @@ impl LinkLog {
                 }
             }
             LinkEvent::Text { link, line } => info!("{} says {line:?}", links.describe(*link)),
-            LinkEvent::Noise { link, octets, first, reason } => {
-                let (name, first) = (links.describe(*link), hex::encode(first));
-                warn!("{name}: {octets} octets are no frame: {reason} ({first}..); are baud rate and framing right?");
+            LinkEvent::Noise { link, octets, in_frames, first, reason, stage } => {
+                let name = links.describe(*link);
+                debug!("{name}: {octets} octets are no frame: {reason} ({}..)", hex::encode(first));
+                let noise = Noise { octets: *octets, in_frames: *in_frames, first, reason: *reason };
+                let log = self.noise.get_mut(link).filter(|_| *stage == Stage::Settled);
+                if let (Some(log), Some(line)) = (log, links.serial_settings(*link))
+                    && let Some(words) = log.add(now, &noise, line)
+                {
+                    warn!("{name}: {words}");
+                }
             }
         }
     }
+
+    /// What becomes of the devices behind a port that was open.
+    fn kept(&self, reason: &DownReason) -> String {
+        match reason {
+            DownReason::Lost(_) if !self.link_wait.is_zero() => {
+                format!("; its devices are kept for {}", humantime::format_duration(self.link_wait))
+            }
+            DownReason::Lost(_) | DownReason::CannotOpen(_) => String::new(),
+        }
+    }
+}
+
+/// What the port is that has been opened, and under which number: ` at /dev/ttyUSB1 (Silicon Labs CP2102)`.
+fn whereabouts(port: &PortInfo) -> String {
+    let label = port.usb.as_ref().map(|usb| usb.label()).filter(|label| !label.is_empty());
+    let label = label.map(|label| format!(" ({label})")).unwrap_or_default();
+    format!(" at {}{label}", port.device.display())
+}
+
+/// Returns the name by which the port would be found again, if it was named by its number.
+fn better_name(settings: &SerialSettings, port: &PortInfo) -> Option<String> {
+    let proposed = port.proposed_name();
+    let is_number = matches!(&settings.port, PortName::Device(name) if Path::new(name) == port.device);
+    (is_number && Path::new(&proposed) != port.device).then_some(proposed)
 }
 
 /// A wait as people say it: tenths of a second below ten seconds, whole seconds from there on.

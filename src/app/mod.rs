@@ -8,6 +8,7 @@ mod connections;
 pub mod decode;
 mod driver;
 mod link_log;
+mod noise_log;
 pub mod runtime;
 mod signals;
 pub mod start;

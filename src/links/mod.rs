@@ -21,7 +21,7 @@ pub mod udp;
 
 pub use argument::{SerialArgument, SerialArgumentError};
 pub use batch::{Frame, FrameBatch};
-pub use event::{DownReason, LinkEvent};
+pub use event::{DownReason, LinkEvent, Stage};
 pub use settings::{LinkConfig, Multicast, SerialSettings, UdpSettings};
 pub use udp::{JoinError, Membership, OpenError};
 
@@ -108,7 +108,7 @@ impl Links {
                 Some(address) => format!("UDP {address}"),
                 None => format!("UDP {:?}", peer.address),
             },
-            Ok(Link::Serial(link)) => format!("serial {}", link.port()),
+            Ok(Link::Serial(link)) => format!("serial {}", link.settings().port),
             Err(error) => error.to_string(),
         }
     }
@@ -118,6 +118,14 @@ impl Links {
         match self.link(link) {
             Ok(Link::Udp(link)) => Some(link.local_addr()),
             Ok(Link::Serial(_)) | Err(_) => None,
+        }
+    }
+
+    /// Returns what a serial link was told.
+    pub fn serial_settings(&self, link: LinkId) -> Option<&SerialSettings> {
+        match self.link(link) {
+            Ok(Link::Serial(link)) => Some(link.settings()),
+            Ok(Link::Udp(_)) | Err(_) => None,
         }
     }
 

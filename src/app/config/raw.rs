@@ -14,6 +14,7 @@ use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use super::limits::RawLimits;
 use crate::core::{LinkSettings, Timers};
 use crate::links::UdpSettings;
+use crate::links::serial::Inventory;
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +29,9 @@ pub(super) struct RawConfig {
     pub(super) timers: RawTimers,
     pub(super) limits: RawLimits,
     pub(super) log: RawLog,
+    /// From the command line only: where the serial ports are looked for.
+    #[serde(skip)]
+    pub(super) inventory: Inventory,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -79,9 +83,17 @@ pub(super) struct RawSerial {
     pub(super) port: String,
     pub(super) baud: Option<NonZeroU32>,
     pub(super) framing: Option<String>,
+    pub(super) format: Option<String>,
+    pub(super) flow_control: Option<String>,
+    pub(super) dtr: Option<bool>,
+    pub(super) rts: Option<bool>,
     pub(super) max_frame: Option<usize>,
     pub(super) gap: Option<Span>,
     pub(super) receive_gap: Option<Span>,
+    pub(super) settle: Option<Span>,
+    pub(super) reopen_after: Option<Span>,
+    pub(super) reopen_at_most: Option<Span>,
+    pub(super) send_queue: Option<usize>,
     pub(super) qos_minus_one: Option<bool>,
     pub(super) advertise: Option<SpanOrNever>,
 }
@@ -174,9 +186,17 @@ impl RawSerial {
             port: port.into(),
             baud: None,
             framing: None,
+            format: None,
+            flow_control: None,
+            dtr: None,
+            rts: None,
             max_frame: None,
             gap: None,
             receive_gap: None,
+            settle: None,
+            reopen_after: None,
+            reopen_at_most: None,
+            send_queue: None,
             qos_minus_one: None,
             advertise: None,
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_serial::SerialStream;
 
 use super::backoff::Backoff;
 use super::batch::BatchPool;
@@ -20,17 +19,27 @@ use crate::wire::framing::{self, Decoder, Direction, Found};
 
 mod chatter;
 mod error;
+mod holders;
+mod inventory;
+mod line;
+mod name;
+mod network;
+mod permission;
 mod port;
+#[cfg(target_os = "linux")]
+mod sysfs;
 
-pub use error::{Holder, PortError, holders_of, known_ports};
-pub use port::try_open;
+pub use error::PortError;
+pub use holders::Holder;
+pub use inventory::{Inventory, PortInfo, PortState, UsbDevice};
+pub use line::{CharacterFormat, ControlLine, FlowControl, Parity, StopBits, UnknownName};
+pub use name::{PortName, PortNameError, UsbIds, UsbMatch};
+pub use port::{Opened, Port, open, try_open};
 
 use chatter::Chatter;
 
-/// Frames that wait to be sent on one port. The next one is refused.
-const QUEUED_FRAMES: usize = 64;
-/// Octets that wait to be sent on one port: at 9600 baud, 17 seconds of them.
-const QUEUED_OCTETS: usize = 16 * 1024;
+/// Octets of the shortest frame.
+const SHORTEST_FRAME: usize = 2;
 
 /// The sending side of a link.
 #[derive(Debug)]
@@ -58,16 +67,17 @@ impl SerialLink {
         tasks: &mut Tasks,
     ) -> Self {
         let settings = Arc::new(settings);
-        let (outbox, queue) = mpsc::channel(QUEUED_FRAMES);
+        let octets = settings.send_queue.max(settings.max_frame);
+        let (outbox, queue) = mpsc::channel(octets.div_ceil(SHORTEST_FRAME));
         let is_up = Arc::new(AtomicBool::new(false));
         let line = Line { id, settings: Arc::clone(&settings), direction, events, heard: Notify::new() };
         tasks.spawn(id, supervise(line, queue, Arc::clone(&is_up)));
-        let room = Arc::new(Semaphore::new(QUEUED_OCTETS.max(settings.max_frame)));
+        let room = Arc::new(Semaphore::new(octets));
         Self { settings, outbox, room, is_up }
     }
 
-    pub(super) fn port(&self) -> &str {
-        &self.settings.port
+    pub(super) fn settings(&self) -> &SerialSettings {
+        &self.settings
     }
 
     pub(super) fn send(&self, frame: &[u8]) -> Result<(), SendError> {
@@ -89,8 +99,7 @@ impl SerialLink {
 
 impl fmt::Display for SerialLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SerialSettings { port, baud, framing, .. } = &*self.settings;
-        write!(f, "serial {port}, {baud} baud, {framing}")
+        write!(f, "serial {}", self.settings)
     }
 }
 
@@ -98,13 +107,15 @@ impl fmt::Display for SerialLink {
 async fn supervise(line: Line, mut queue: mpsc::Receiver<Outgoing>, is_up: Arc<AtomicBool>) {
     let longest = line.settings.reopen_at_most;
     let mut backoff = Backoff::new(line.settings.reopen_after, longest);
+    let mut former = None;
     loop {
-        let reason = match open_in_background(&line.settings).await {
-            Ok(port) => {
+        let reason = match open_in_background(&line.settings, former.clone()).await {
+            Ok(Opened { port, info }) => {
+                former = info.as_ref().and_then(|info| info.usb.clone()).or(former);
                 let since = Instant::now();
                 empty(&mut queue);
                 is_up.store(true, Ordering::Release);
-                let reason = line.serve(port, &mut queue).await;
+                let reason = line.serve(port, info, &mut queue).await;
                 is_up.store(false, Ordering::Release);
                 empty(&mut queue);
                 // A port that is gone as soon as it is open has not recovered.
@@ -125,10 +136,10 @@ async fn supervise(line: Line, mut queue: mpsc::Receiver<Outgoing>, is_up: Arc<A
 }
 
 /// Opens the port on another thread: a driver may take its time, and so may finding out who holds the port.
-async fn open_in_background(settings: &Arc<SerialSettings>) -> Result<SerialStream, PortError> {
+async fn open_in_background(settings: &Arc<SerialSettings>, former: Option<UsbDevice>) -> Result<Opened, PortError> {
     let settings = Arc::clone(settings);
-    let name = settings.port.clone();
-    match tokio::task::spawn_blocking(move || port::open(&settings)).await {
+    let name = settings.port.to_string();
+    match tokio::task::spawn_blocking(move || open(&settings, former.as_ref())).await {
         Ok(result) => result,
         Err(error) => Err(PortError::Other { port: name, reason: error.to_string() }),
     }
@@ -153,7 +164,10 @@ struct Line {
 type Ended = Result<(), DownReason>;
 
 impl Line {
-    async fn serve(&self, port: SerialStream, queue: &mut mpsc::Receiver<Outgoing>) -> Ended {
+    async fn serve(&self, port: Port, info: Option<PortInfo>, queue: &mut mpsc::Receiver<Outgoing>) -> Ended {
+        if self.events.send(LinkEvent::Up { link: self.id, port: info.map(Box::new) }).await.is_err() {
+            return Ok(());
+        }
         let (input, output) = tokio::io::split(port);
         tokio::select! {
             ended = self.receive(input) => ended,
@@ -161,17 +175,14 @@ impl Line {
         }
     }
 
-    async fn receive(&self, mut port: ReadHalf<SerialStream>) -> Ended {
+    async fn receive(&self, mut port: ReadHalf<Port>) -> Ended {
         let SerialSettings { framing, max_frame, receive_gap, .. } = *self.settings;
         let mut decoder = Decoder::new(framing, self.direction, max_frame);
         let gap = receive_gap.unwrap_or_else(|| decoder.gap());
         let mut pool = BatchPool::new(self.id);
-        let mut chatter = Chatter::new(self.id);
+        let mut chatter = Chatter::new(self.id, self.settings.settle);
         let mut buffer = vec![0; READ_OCTETS];
         let mut gives_up_at = None;
-        if self.events.send(LinkEvent::Up { link: self.id }).await.is_err() {
-            return Ok(());
-        }
         loop {
             let mut batch = pool.take();
             let wake_at = [gives_up_at, chatter.due()].into_iter().flatten().min();
@@ -183,10 +194,10 @@ impl Line {
             let sink = |found: Found<'_>| match found {
                 Found::Frame(frame) => batch.push(LinkAddress::NONE, Cast::Unicast, frame),
                 Found::Text(line) => chatter.text(now, line),
-                Found::Noise(noise) => chatter.noise(noise),
+                Found::Noise(noise) => chatter.noise(now, noise),
             };
             match heard {
-                Some(Ok(0)) => return Err(DownReason::Lost("unplugged".to_owned())),
+                Some(Ok(0)) => return Err(self.ended()),
                 Some(Ok(octets)) => {
                     decoder.feed(&buffer[..octets], sink);
                     gives_up_at = decoder.is_partial().then(|| now + gap);
@@ -198,6 +209,7 @@ impl Line {
                 }
                 None => {}
             }
+            chatter.frames(batch.octets());
             if !batch.is_empty() {
                 self.heard.notify_one();
                 if self.events.send(LinkEvent::Frames(batch)).await.is_err() {
@@ -212,7 +224,15 @@ impl Line {
         }
     }
 
-    async fn transmit(&self, mut port: WriteHalf<SerialStream>, queue: &mut mpsc::Receiver<Outgoing>) -> Ended {
+    /// Why there is nothing more to read.
+    fn ended(&self) -> DownReason {
+        DownReason::Lost(match self.settings.port {
+            PortName::Device(_) | PortName::Usb(_) => "unplugged".to_owned(),
+            PortName::Tcp { .. } => "the serial server has closed the connection".to_owned(),
+        })
+    }
+
+    async fn transmit(&self, mut port: WriteHalf<Port>, queue: &mut mpsc::Receiver<Outgoing>) -> Ended {
         tokio::select! {
             () = sleep(self.settings.settle) => {}
             () = self.heard.notified() => {}
@@ -224,7 +244,7 @@ impl Line {
             // One write() as long as the kernel has room: some firmware takes a pause for the end of a message.
             // No flush: it blocks the thread until the last bit is on the line.
             port.write_all(&octets).await.map_err(|error| lost(&error))?;
-            sleep(time_on_the_line(octets.len(), self.settings.baud) + self.settings.gap).await;
+            sleep(time_on_the_line(octets.len(), &self.settings) + self.settings.gap).await;
         }
         Ok(())
     }
@@ -233,10 +253,10 @@ impl Line {
 /// Octets that one read can take: what a terminal holds at most.
 const READ_OCTETS: usize = 4_096;
 
-/// How long octets take that have only reached the kernel: 10 bits each.
-fn time_on_the_line(octets: usize, baud: u32) -> Duration {
-    let octets = u32::try_from(octets).unwrap_or(u32::MAX);
-    Duration::from_secs(10).saturating_mul(octets) / baud.max(1)
+/// How long octets take that have only reached the kernel.
+fn time_on_the_line(octets: usize, settings: &SerialSettings) -> Duration {
+    let bits = u32::try_from(octets).unwrap_or(u32::MAX).saturating_mul(settings.format.bits());
+    Duration::from_secs(1).saturating_mul(bits) / settings.baud.max(1)
 }
 
 fn lost(error: &io::Error) -> DownReason {
@@ -248,6 +268,8 @@ fn lost(error: &io::Error) -> DownReason {
     }
 }
 
+#[cfg(all(test, target_os = "linux"))]
+mod machine;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;

@@ -3,7 +3,9 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
 
 use serialport::SerialPort;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_serial::SerialStream;
 
 use super::*;
 use crate::core::{Cast, Peer};
@@ -64,7 +66,7 @@ async fn next(inbox: &mut mpsc::Receiver<LinkEvent>) -> LinkEvent {
 }
 
 async fn until_up(inbox: &mut mpsc::Receiver<LinkEvent>) {
-    while !matches!(next(inbox).await, LinkEvent::Up { link: LINK }) {}
+    while !matches!(next(inbox).await, LinkEvent::Up { link: LINK, .. }) {}
 }
 
 /// Takes events up to the next batch, and the frames in it.
@@ -136,6 +138,80 @@ async fn a_port_that_was_unplugged_is_served_again_when_it_is_back() {
     assert_eq!(terminal.read(2).await, [2, 0x17]);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_adapter_is_found_again_under_another_number() {
+    use super::machine::{CP2102, Machine};
+
+    for name in ["usb:10c4:ea60:0001", "dev/ttyUSB0"] {
+        let machine = Machine::new();
+        let terminal = Terminal::new();
+        machine.plug("ttyUSB0", Path::new(&terminal.path), &CP2102);
+        let port = match name.strip_prefix("dev/") {
+            Some(_) => PortName::Device(machine.path(name).display().to_string()),
+            None => name.parse().unwrap(),
+        };
+        let (links, mut inbox) = open(SerialSettings { port, inventory: machine.inventory(), ..settings("") });
+        until_up(&mut inbox).await;
+
+        machine.pull("ttyUSB0", &CP2102);
+        drop(terminal);
+        while !matches!(next(&mut inbox).await, LinkEvent::Down { reason: DownReason::CannotOpen(_), .. }) {}
+        let mut terminal = Terminal::new();
+        machine.plug("ttyUSB7", Path::new(&terminal.path), &CP2102);
+        let up = loop {
+            match next(&mut inbox).await {
+                LinkEvent::Up { port, .. } => break port.expect("a port of this machine"),
+                LinkEvent::Down { .. } => {}
+                event => panic!("{event:?}"),
+            }
+        };
+        assert_eq!(up.device, machine.path("dev/ttyUSB7"));
+        terminal.write(&[2, 0x16]).await;
+        assert_eq!(frames(&mut inbox).await, [[2, 0x16]]);
+        links.send(PEER, &[2, 0x17]).unwrap();
+        assert_eq!(terminal.read(2).await, [2, 0x17]);
+    }
+}
+
+#[tokio::test]
+async fn a_serial_server_is_served_lost_and_served_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let port: PortName = format!("tcp://{address}").parse().unwrap();
+    let (links, mut inbox) = open(SerialSettings { port: port.clone(), ..settings("") });
+    let (mut server, _) = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+    until_up(&mut inbox).await;
+    server.write_all(&[2, 0x16]).await.unwrap();
+    assert_eq!(frames(&mut inbox).await, [[2, 0x16]]);
+    links.send(PEER, &[2, 0x17]).unwrap();
+    let mut octets = [0; 2];
+    server.read_exact(&mut octets).await.unwrap();
+    assert_eq!(octets, [2, 0x17]);
+
+    drop((server, listener));
+    let lost = next(&mut inbox).await;
+    let LinkEvent::Down { reason: DownReason::Lost(reason), .. } = &lost else { panic!("{lost:?}") };
+    assert_eq!(reason, "the serial server has closed the connection");
+    let refused = next(&mut inbox).await;
+    let LinkEvent::Down { reason: DownReason::CannotOpen(error), .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(error, PortError::ServerRefuses { port: port.to_string() });
+
+    let listener = TcpListener::bind(address).await.unwrap();
+    timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+    until_up(&mut inbox).await;
+}
+
+#[tokio::test]
+async fn a_serial_server_can_be_tried() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = SerialSettings::of(format!("tcp://{address}").parse().unwrap());
+    assert_eq!(try_open(&server), Ok(()));
+    drop(listener);
+    assert_eq!(try_open(&server), Err(PortError::ServerRefuses { port: format!("tcp://{address}") }));
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_told_from_one_that_is_not_there() {
     let terminal = Terminal::new();
@@ -194,7 +270,7 @@ async fn what_the_queue_cannot_hold_is_refused() {
     until_up(&mut inbox).await;
     assert_eq!(links.send(PEER, &[0; 1_001]), Err(SendError::TooLong { octets: 1_001, max: 1_000 }));
     // The port has to settle, so nothing leaves the queue.
-    for _ in 0..QUEUED_OCTETS / 1_000 {
+    for _ in 0..16_384 / 1_000 {
         links.send(PEER, &[0; 1_000]).unwrap();
     }
     assert_eq!(links.send(PEER, &[0; 1_000]), Err(SendError::Full));
