@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::config::Overrides;
 use crate::links::SerialArgument;
-use crate::links::serial::Inventory;
+use crate::tools::machine::MachineArgs;
+use crate::tools::ports::PortsArgs;
+use crate::tools::probe::ProbeArgs;
 use crate::tools::publish::PublishArgs;
 use crate::tools::subscribe::SubscribeArgs;
 
@@ -46,6 +48,14 @@ pub enum Command {
     Run(GatewayArgs),
     /// Read the configuration, say what it means, try the broker and each port
     Check(GatewayArgs),
+    /// List the serial ports of this machine: names that last, USB ids, and who holds them
+    ///
+    /// Programs of other users that hold a port are seen only by root.
+    Ports(PortsArgs),
+    /// Listen to a serial port over the likely baud rates and framings, and propose the configuration
+    ///
+    /// The port must not be in use. Opening it resets most boards.
+    Probe(ProbeArgs),
     /// Explain MQTT-SN frames
     Decode(DecodeArgs),
     /// Publish through an MQTT-SN gateway, in the manner of mosquitto_pub
@@ -106,20 +116,6 @@ pub struct GatewayArgs {
     machine: MachineArgs,
 }
 
-/// Which machine's serial ports are meant.
-#[derive(Clone, Debug, Default, Args)]
-pub struct MachineArgs {
-    /// Where `dev`, `sys` and `proc` are: not shown, because only tests and unusual containers have them elsewhere
-    #[arg(long, value_name = "DIR", hide = true)]
-    sysroot: Option<PathBuf>,
-}
-
-impl MachineArgs {
-    pub fn inventory(&self) -> Inventory {
-        self.sysroot.as_ref().map_or_else(Inventory::default, Inventory::below)
-    }
-}
-
 impl Cli {
     /// Returns what is to be done: without a subcommand, `run`.
     pub fn into_command(self) -> Command {
@@ -157,7 +153,12 @@ mod tests {
     fn run(line: &str) -> Overrides {
         match parse(line).unwrap() {
             Command::Run(args) => args.overrides(),
-            other @ (Command::Check(_) | Command::Decode(_) | Command::Pub(_) | Command::Sub(_)) => {
+            other @ (Command::Check(_)
+            | Command::Ports(_)
+            | Command::Probe(_)
+            | Command::Decode(_)
+            | Command::Pub(_)
+            | Command::Sub(_)) => {
                 panic!("{line}: {other:?}")
             }
         }

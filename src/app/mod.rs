@@ -9,6 +9,7 @@ pub mod decode;
 mod driver;
 mod link_log;
 mod noise_log;
+pub mod ports;
 pub mod runtime;
 mod signals;
 pub mod start;

@@ -1,6 +1,5 @@
 //! Why a port cannot be opened, in words that say what to do.
 
-use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
@@ -120,23 +119,17 @@ fn how_to_get_permission(port: &str, group: Option<&str>) -> String {
 }
 
 fn list_holders(port: &str, holders: &[Holder]) -> String {
-    let mut text = match holders {
-        [] => format!("another program, which `sudo fuser -v {port}` names; often it is ModemManager"),
-        _ => String::new(),
+    let names = holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let remedy = if holders.is_empty() {
+        return format!("another program, which `sudo fuser -v {port}` names; often it is ModemManager");
+    } else if holders.iter().any(|holder| holder.process == std::process::id()) {
+        "; does the port stand twice in the configuration?"
+    } else if holders.iter().any(Holder::is_modem_manager) {
+        "; `sudo systemctl stop ModemManager`, or a udev rule with ENV{ID_MM_DEVICE_IGNORE}=\"1\", frees it"
+    } else {
+        ""
     };
-    for (position, Holder { process, name }) in holders.iter().enumerate() {
-        let separator = if position == 0 { "" } else { ", " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{name} (process {process})");
-    }
-    if holders.iter().any(|holder| holder.process == std::process::id()) {
-        text.push_str("; does the port stand twice in the configuration?");
-    } else if holders.iter().any(|holder| holder.name == "ModemManager") {
-        text.push_str(
-            "; `sudo systemctl stop ModemManager`, or a udev rule with ENV{ID_MM_DEVICE_IGNORE}=\"1\", frees it",
-        );
-    }
-    text
+    names + remedy
 }
 
 #[cfg(test)]

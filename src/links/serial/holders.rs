@@ -1,5 +1,6 @@
 //! Who has a port open.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -10,6 +11,19 @@ use super::inventory::actual;
 pub struct Holder {
     pub process: u32,
     pub name: String,
+}
+
+impl Holder {
+    /// Whether it is the program that takes every new port for a modem.
+    pub fn is_modem_manager(&self) -> bool {
+        self.name == "ModemManager"
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (process {})", self.name, self.process)
+    }
 }
 
 /// Finds the processes that have a device open, as far as we may look: those of other users are seen only by root.
