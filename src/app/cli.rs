@@ -21,8 +21,10 @@ Examples:
       UDP port 1883 to the MQTT broker on this machine, or what gateway.toml says
   mqttsn-gateway --embedded-broker
       the same with a small broker inside: nothing else is needed to try things out
-  mqttsn-gateway --broker mqtt://192.168.1.10 --serial /dev/ttyUSB0,baud=57600
+  mqttsn-gateway --broker mqtt://192.168.1.10 --serial usb:10c4:ea60,baud=57600
       UDP and a serial radio dongle to a broker elsewhere
+  mqttsn-gateway ports
+      list the serial ports and the names to use for them; probe PORT finds out baud rate and framing
   mqttsn-gateway check
       say what the configuration means, try the broker and each port
   mqttsn-gateway pub -t iot/home1/livingroom/temperature -m 21.5 -q 1

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::noise_log::{Noise, NoiseLog};
 use crate::core::{Instant, LinkId};
-use crate::links::serial::{PortInfo, PortName};
+use crate::links::serial::{PortInfo, PortName, UsbDevice};
 use crate::links::{DownReason, LinkEvent, Links, Membership, SerialSettings, Stage};
 
 /// Writes the links' states into the log, a trouble that repeats itself only once.
@@ -41,29 +41,14 @@ impl LinkLog {
     pub(super) fn tell(&mut self, now: Instant, event: &LinkEvent, links: &Links) {
         match event {
             LinkEvent::Frames(_) => {}
-            LinkEvent::Up { link, port } => {
-                let was_down = self.down.remove(link).is_some();
-                let is_udp = links.local_addr(*link).is_some();
+            LinkEvent::Up { link, port } => match links.serial_settings(*link) {
+                Some(settings) => self.tell_open(*link, settings, port.as_deref(), links),
                 // That a UDP socket is open has been said at the start.
-                if was_down || !is_udp {
-                    let port = port.as_deref().map(whereabouts).unwrap_or_default();
-                    info!("{} is open{port}", links.describe(*link));
-                }
-                if let Some(settings) = links.serial_settings(*link) {
-                    self.noise.insert(*link, NoiseLog::new());
-                    if let Some(better) = port.as_deref().and_then(|port| better_name(settings, port))
-                        && self.proposed.insert(*link)
-                    {
-                        info!(
-                            "serial {}: the number may be another after plugging in again; \
-                             --serial {better} always finds this adapter",
-                            settings.port
-                        );
-                    }
-                }
-            }
+                None if self.down.remove(link).is_some() => info!("{} is open", links.describe(*link)),
+                None => {}
+            },
             LinkEvent::Down { link, reason, retry_in } => {
-                let (name, kept) = (links.describe(*link), self.kept(reason));
+                let (name, kept) = (name(*link, links), self.kept(reason));
                 let reason = reason.to_string();
                 if self.down.get(link) == Some(&reason) {
                     debug!("{name} is still down: {reason}; next try in {}", Rough(*retry_in));
@@ -90,9 +75,9 @@ impl LinkLog {
                     );
                 }
             }
-            LinkEvent::Text { link, line } => info!("{} says {line:?}", links.describe(*link)),
+            LinkEvent::Text { link, line } => info!("{} says {line:?}", name(*link, links)),
             LinkEvent::Noise { link, octets, in_frames, first, reason, stage } => {
-                let name = links.describe(*link);
+                let name = name(*link, links);
                 debug!("{name}: {octets} octets are no frame: {reason} ({}..)", hex::encode(first));
                 let noise = Noise { octets: *octets, in_frames: *in_frames, first, reason: *reason };
                 let log = self.noise.get_mut(link).filter(|_| *stage == Stage::Settled);
@@ -102,6 +87,24 @@ impl LinkLog {
                     warn!("{name}: {words}");
                 }
             }
+        }
+    }
+
+    fn tell_open(&mut self, link: LinkId, settings: &SerialSettings, port: Option<&PortInfo>, links: &Links) {
+        let whereabouts = port.map(|port| whereabouts(settings, port)).unwrap_or_default();
+        let was_open = self.noise.insert(link, NoiseLog::new()).is_some();
+        self.down.remove(&link);
+        match was_open {
+            true => info!("{} is back{whereabouts}", name(link, links)),
+            false => info!("{} is open{whereabouts}", links.describe(link)),
+        }
+        if let Some(better) = port.and_then(|port| better_name(settings, port))
+            && self.proposed.insert(link)
+        {
+            info!(
+                "{}: the number may be another after plugging in again; {better} always finds this adapter",
+                name(link, links)
+            );
         }
     }
 
@@ -116,18 +119,30 @@ impl LinkLog {
     }
 }
 
-/// What the port is that has been opened, and under which number: ` at /dev/ttyUSB1 (Silicon Labs CP2102)`.
-fn whereabouts(port: &PortInfo) -> String {
-    let label = port.usb.as_ref().map(|usb| usb.label()).filter(|label| !label.is_empty());
-    let label = label.map(|label| format!(" ({label})")).unwrap_or_default();
-    format!(" at {}{label}", port.device.display())
+/// How a link is called once it has been described.
+fn name(link: LinkId, links: &Links) -> String {
+    match links.serial_settings(link) {
+        Some(settings) => format!("serial {}", settings.port),
+        None => links.describe(link),
+    }
+}
+
+/// Under which number a port is open, if its name does not say so, and what it is: ` at /dev/ttyUSB1 (Acme CP2102)`.
+fn whereabouts(settings: &SerialSettings, port: &PortInfo) -> String {
+    let number =
+        if is_named(settings, &port.device) { String::new() } else { format!(" at {}", port.device.display()) };
+    let label = port.usb.as_ref().map(UsbDevice::label).filter(|label| !label.is_empty());
+    number + &label.map(|label| format!(" ({label})")).unwrap_or_default()
+}
+
+fn is_named(settings: &SerialSettings, device: &Path) -> bool {
+    matches!(&settings.port, PortName::Device(name) if Path::new(name) == device)
 }
 
 /// Returns the name by which the port would be found again, if it was named by its number.
 fn better_name(settings: &SerialSettings, port: &PortInfo) -> Option<String> {
     let proposed = port.proposed_name();
-    let is_number = matches!(&settings.port, PortName::Device(name) if Path::new(name) == port.device);
-    (is_number && Path::new(&proposed) != port.device).then_some(proposed)
+    (is_named(settings, &port.device) && Path::new(&proposed) != port.device).then_some(proposed)
 }
 
 /// A wait as people say it: tenths of a second below ten seconds, whole seconds from there on.

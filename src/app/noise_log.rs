@@ -65,10 +65,14 @@ fn suspicion(first: &[u8], SerialSettings { port, baud, framing, .. }: &SerialSe
             "the serial server speaks telnet; have it hand raw octets through".to_owned()
         }
         PortName::Tcp { .. } => {
-            format!("the device has another framing than {framing}, or the server another baud rate; {find_out}")
+            format!(
+                "the device probably has another framing than {framing}, or the server another baud rate; {find_out}"
+            )
         }
         PortName::Device(_) | PortName::Usb(_) => {
-            format!("the device has another baud rate than {baud}, or another framing than {framing}; {find_out}")
+            format!(
+                "the device probably has another baud rate than {baud}, or another framing than {framing}; {find_out}"
+            )
         }
     }
 }
@@ -93,11 +97,13 @@ mod tests {
         let line = SerialSettings::new("/dev/ttyUSB0");
         assert_eq!(
             NoiseLog::new().add(at(1), &NOISE, &line).unwrap(),
-            "40 of 40 octets received are no frames (no MQTT-SN message; f800..): the device has another baud rate than \
-             9600, or another framing than raw; stop the gateway and run `mqttsn-gateway probe /dev/ttyUSB0` to find out"
+            "40 of 40 octets received are no frames (no MQTT-SN message; f800..): the device probably has another \
+             baud rate than 9600, or another framing than raw; stop the gateway and run `mqttsn-gateway probe /dev/ttyUSB0` to find out"
         );
         let server = SerialSettings::of("tcp://h:1".parse().unwrap());
-        assert!(NoiseLog::new().add(at(1), &NOISE, &server).unwrap().contains(": the device has another framing"));
+        assert!(
+            NoiseLog::new().add(at(1), &NOISE, &server).unwrap().contains(": the device probably has another framing")
+        );
         let telnet = Noise { first: &[0xFF, 0xFD, 0x03], ..NOISE };
         assert!(NoiseLog::new().add(at(1), &telnet, &server).unwrap().contains("speaks telnet"));
     }

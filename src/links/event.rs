@@ -66,6 +66,6 @@ pub enum Stage {
 pub enum DownReason {
     #[error(transparent)]
     CannotOpen(#[from] PortError),
-    #[error("the connection is lost: {0}")]
+    #[error("{0}")]
     Lost(String),
 }

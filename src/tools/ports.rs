@@ -41,7 +41,7 @@ const COLUMNS: usize = 6;
 
 fn table(ports: &[Found], out: &mut impl Write) -> io::Result<()> {
     let is_likely = |(port, state): &&Found| port.usb.is_some() && *state == PortState::Free;
-    let Some((example, _)) = ports.iter().find(is_likely).or(ports.first()) else {
+    let Some((example, _)) = ports.iter().find(is_likely).or_else(|| ports.first()) else {
         return writeln!(
             out,
             "There is no serial port at present. Is the dongle plugged in, and does its cable carry data? \

@@ -17,6 +17,8 @@ mod foreign;
 mod lifecycle;
 mod log;
 mod mistakes;
+mod ports;
+mod probe;
 mod serial;
 mod support;
 mod tools;

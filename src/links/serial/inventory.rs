@@ -62,7 +62,7 @@ impl Inventory {
     /// Returns the serial ports, in the order of their names.
     pub fn ports(&self) -> Vec<PortInfo> {
         let mut ports = system::ports(&self.root);
-        ports.sort_by(|a, b| natural(&a.device).cmp(&natural(&b.device)));
+        ports.sort_by_key(|port| natural(&port.device));
         ports
     }
 
@@ -231,7 +231,8 @@ mod system {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::fs::{self, File};
 

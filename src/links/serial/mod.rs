@@ -268,7 +268,8 @@ fn lost(error: &io::Error) -> DownReason {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod machine;
 #[cfg(test)]
 #[cfg(unix)]

@@ -46,10 +46,8 @@ fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
     let keepalive = TcpKeepalive::new().with_time(ASKED_AFTER).with_interval(ASKED_EVERY);
     #[cfg(unix)]
     let keepalive = keepalive.with_retries(ASKED_TIMES);
-    let socket = SockRef::from(&stream);
-    socket.set_tcp_keepalive(&keepalive)?;
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(ASKED_AFTER + ASKED_EVERY * ASKED_TIMES))?;
-    drop(socket);
+    SockRef::from(&stream).set_tcp_user_timeout(Some(ASKED_AFTER + ASKED_EVERY * ASKED_TIMES))?;
     Ok(stream)
 }

@@ -263,6 +263,24 @@ async fn closing_the_port_will_not_reset_the_board() {
 }
 
 #[tokio::test]
+async fn the_line_is_driven_as_configured() {
+    use rustix::termios::ControlModes;
+
+    let terminal = Terminal::new();
+    let witness: File = OpenOptions::new().read(true).custom_flags(libc::O_NOCTTY).open(&terminal.path).unwrap();
+    let (_links, mut inbox) = open(SerialSettings {
+        format: "8N2".parse().unwrap(),
+        flow_control: FlowControl::RtsCts,
+        dtr: ControlLine::Released,
+        ..settings(&terminal.path)
+    });
+    until_up(&mut inbox).await;
+    let modes = rustix::termios::tcgetattr(&witness).unwrap().control_modes;
+    assert!(modes.contains(ControlModes::CSTOPB | ControlModes::CRTSCTS), "{modes:?}");
+    assert!(!modes.contains(ControlModes::PARENB), "{modes:?}");
+}
+
+#[tokio::test]
 async fn what_the_queue_cannot_hold_is_refused() {
     let terminal = Terminal::new();
     let (links, mut inbox) = open(SerialSettings { settle: LIMIT, max_frame: 1_000, ..settings(&terminal.path) });

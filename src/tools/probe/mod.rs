@@ -46,7 +46,8 @@ type Rate = Option<u32>;
 
 /// What devices in the field have, the most frequent first.
 const USUAL_RATES: [u32; 7] = [115_200, 9_600, 57_600, 38_400, 19_200, 230_400, 4_800];
-/// How long one rate is listened to before the next has its turn. Devices repeat a CONNECT for minutes.
+/// How long one rate is listened to before the next has its turn, if there is so much time. Devices repeat a CONNECT for
+/// minutes.
 const TURN: Duration = Duration::from_secs(4);
 /// Silence after which an unfinished frame will not be finished.
 const GAP: Duration = Duration::from_millis(300);
@@ -94,7 +95,9 @@ async fn probe(args: &ProbeArgs, console: Console) -> anyhow::Result<Probed> {
     let Opened { mut port, info } = open(settings).await?;
     let name = info.map_or_else(|| args.port.to_string(), |info| info.proposed_name());
     let mut hearings: Vec<(Rate, Hearing)> = rates.iter().map(|rate| (*rate, Hearing::new())).collect();
-    let end = Instant::now() + Duration::from_secs(args.seconds);
+    let time = Duration::from_secs(args.seconds);
+    let turn = TURN.min(time / u32::try_from(rates.len()).unwrap_or(u32::MAX).max(1));
+    let end = Instant::now() + time;
     console.say(format_args!("listening to {} for up to {} s ...", args.port, args.seconds));
     'rounds: loop {
         for (rate, hearing) in &mut hearings {
@@ -111,7 +114,7 @@ async fn probe(args: &ProbeArgs, console: Console) -> anyhow::Result<Probed> {
             if args.active {
                 ask(&mut port).await?;
             }
-            listen(&mut port, hearing, end.min(Instant::now() + TURN)).await?;
+            listen(&mut port, hearing, end.min(Instant::now() + turn)).await?;
             if let Some(baud) = rate {
                 console.say(format_args!("  {baud} baud: {} octets", hearing.octets() - before));
             }
@@ -147,14 +150,9 @@ async fn listen(port: &mut Port, hearing: &mut Hearing, end: Instant) -> Result<
             }
             Ok(Ok(octets)) => hearing.feed(&buffer[..octets]),
             Ok(Err(error)) => return Err(PortGone(error.to_string())),
-            Err(_) => {
-                hearing.idle();
-                if hearing.is_certain() || left <= GAP {
-                    return Ok(());
-                }
-            }
+            Err(_) => hearing.idle(),
         }
-        if Instant::now() >= end {
+        if hearing.is_certain() || Instant::now() >= end {
             hearing.idle();
             return Ok(());
         }

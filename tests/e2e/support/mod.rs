@@ -3,12 +3,14 @@
 pub mod foreign;
 pub mod frame;
 pub mod gateway;
+pub mod machine;
 pub mod mosquitto;
 pub mod node;
 pub mod process;
 pub mod serial_line;
 
 pub use gateway::Gateway;
+pub use machine::Machine;
 pub use mosquitto::{Mosquitto, MosquittoSub, mosquitto_pub};
 pub use node::Node;
 pub use serial_line::SerialLine;
