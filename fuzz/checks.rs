@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use mqttsn_gateway::sim::{Dice, Story, run};
-use mqttsn_gateway::wire::framing::{Decoder, Direction, Found, Framing, encode};
+use mqttsn_gateway::wire::framing::{Codec, Destination, Direction, Found, Framing, NodeAddress};
 use mqttsn_gateway::wire::{Envelope, Message};
 
 /// Octets of the longest frame in [`framing`].
@@ -26,7 +26,8 @@ pub fn decode(octets: &[u8]) {
     }
 }
 
-/// A stream gives the same frames however it is cut, none is too long, and each can be framed again.
+/// A stream gives the same frames however it is cut, none is too long, and each can be framed again. After a silence the
+/// next frame is found whatever was before it.
 ///
 /// The first octet chooses the framing and the direction, the second the length of the pieces.
 pub fn framing(octets: &[u8]) {
@@ -36,11 +37,20 @@ pub fn framing(octets: &[u8]) {
     let whole = frames(framing, direction, [stream]);
     let pieces = frames(framing, direction, stream.chunks(usize::from(*piece) + 1));
     assert_eq!(whole, pieces);
-    for frame in whole {
+    let mut sender = Codec::new(framing, opposite(direction), MAX_FRAME);
+    let mut receiver = Codec::new(framing, direction, MAX_FRAME);
+    receiver.feed(stream, |_| {});
+    receiver.idle(|_| {});
+    let mut framed = Vec::new();
+    sender.encode(Destination::Node(framing.sole_node()), &[2, 0x17], &mut framed).expect("the framing's own address");
+    let mut found = Vec::new();
+    receiver.feed(&framed, |item| found.extend(frame_in(item)));
+    assert_eq!(found, [(framing.sole_node(), vec![2, 0x17])]);
+    for (node, frame) in whole {
         assert!(frame.len() <= MAX_FRAME);
         let mut framed = Vec::new();
-        encode(framing, &frame, &mut framed);
-        assert_eq!(frames(framing, direction, [framed.as_slice()]), [frame]);
+        sender.encode(Destination::Node(node), &frame, &mut framed).expect("the framing has given this address");
+        assert_eq!(frames(framing, direction, [framed.as_slice()]), [(node, frame)]);
     }
 }
 
@@ -51,17 +61,31 @@ pub fn world(octets: &[u8]) {
     }
 }
 
-fn frames<'a>(framing: Framing, direction: Direction, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
-    let mut decoder = Decoder::new(framing, direction, MAX_FRAME);
-    let mut frames = Vec::new();
-    let mut keep = |found: Found<'_>| {
-        if let Found::Frame(frame) = found {
-            frames.push(frame.to_vec());
-        }
-    };
-    for piece in pieces {
-        decoder.feed(piece, &mut keep);
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Uplink => Direction::Downlink,
+        Direction::Downlink => Direction::Uplink,
     }
-    decoder.idle(&mut keep);
+}
+
+fn frames<'a>(
+    framing: Framing,
+    direction: Direction,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<(NodeAddress, Vec<u8>)> {
+    let mut codec = Codec::new(framing, direction, MAX_FRAME);
+    let mut frames = Vec::new();
+    let mut keep = |found: Found<'_>| frames.extend(frame_in(found));
+    for piece in pieces {
+        codec.feed(piece, &mut keep);
+    }
+    codec.idle(&mut keep);
     frames
+}
+
+fn frame_in(found: Found<'_>) -> Option<(NodeAddress, Vec<u8>)> {
+    match found {
+        Found::Frame(received) => Some((received.node, received.frame.to_vec())),
+        Found::Text(_) | Found::Noise(_) | Found::Receipt(_) | Found::Answer(_) => None,
+    }
 }

@@ -12,6 +12,9 @@ pub mod core;
 pub mod broker;
 
 #[cfg(feature = "app")]
+pub mod store;
+
+#[cfg(feature = "app")]
 pub mod app;
 #[cfg(feature = "app")]
 pub mod ops;

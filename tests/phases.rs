@@ -159,6 +159,7 @@ impl Rig {
             }
             "broker message" => self.broker(BrokerEvent::Message {
                 delivery: Some(mqttsn_gateway::core::Delivery(1)),
+                origin: None,
                 message: Message {
                     topic: TopicName::parse(b"xx").unwrap(),
                     payload: "1".into(),
@@ -225,7 +226,7 @@ impl Rig {
                     }
                     said
                 }
-                Output::Notice(_) => continue,
+                Output::Notice(_) | Output::Persist { .. } => continue,
             };
             self.said.push(said);
         }

@@ -1,9 +1,11 @@
 //! The connections to the broker by their names: the gateway's own, and in transparent mode one for each client.
 
+use std::sync::Arc;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::broker::{Broker, Connection, Events, Submitted};
+use crate::broker::{Broker, Connection, Events, SessionKeeper, Submitted};
 use crate::core::{BrokerCommand, BrokerEvent, ConnId, ConnectSpec};
 
 /// The connections that have not ended yet. A thousand cost no more than one, whatever is done.
@@ -16,24 +18,29 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Starts the gateway's own connection. What happens on all of them goes to `events`.
-    pub(super) fn start(broker: Broker, events: Events) -> Self {
-        let own = Some(broker.connect(events.clone()));
+    pub(super) fn start(broker: Broker, keeper: Option<Arc<dyn SessionKeeper>>, events: Events) -> Self {
+        let own = Some(broker.connect(keeper, events.clone()));
         Self { broker, events, own, clients: HashMap::default() }
     }
 
     /// Starts a client's connection, or returns the event that answers one that may not be.
-    pub(super) fn open(&mut self, conn: ConnId, spec: ConnectSpec) -> Result<(), BrokerEvent> {
-        let connection = self.broker.connect_client(conn, spec, self.events.clone())?;
+    pub(super) fn open(
+        &mut self,
+        conn: ConnId,
+        spec: ConnectSpec,
+        keeper: Option<Arc<dyn SessionKeeper>>,
+    ) -> Result<(), BrokerEvent> {
+        let connection = self.broker.connect_client(conn, spec, keeper, self.events.clone())?;
         self.clients.insert(conn, connection);
         Ok(())
     }
 
-    /// Hands a command to its connection. One that is gone answers as if its queue were full.
-    pub(super) fn submit(&self, conn: ConnId, command: BrokerCommand) -> Submitted {
-        let connection = if conn == ConnId::OWN { self.own.as_ref() } else { self.clients.get(&conn) };
+    /// Hands a command to its connection. One that is gone takes nothing any more.
+    pub(super) fn submit(&mut self, conn: ConnId, command: BrokerCommand) -> Submitted {
+        let connection = if conn == ConnId::OWN { self.own.as_mut() } else { self.clients.get_mut(&conn) };
         match connection {
             Some(connection) => connection.submit(command),
-            None => Submitted::refused(command),
+            None => Submitted::late(command),
         }
     }
 

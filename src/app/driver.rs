@@ -1,21 +1,25 @@
 //! The loop that owns the core: what comes from links, broker and clock goes in, what comes out is carried out.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant as Clock, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::connections::Connections;
+use super::keeping::{Keeping, Legacy};
 use super::link_log::LinkLog;
 use super::signals::{Signal, Signals};
 use super::trace::{trace_incoming, trace_outgoing};
 use super::words::Words;
 use crate::broker::Submitted;
 use crate::core::rates::TokenBucket;
-use crate::core::{BrokerEvent, ConnId, Gateway, Input, Instant, LinkId, LinkState, Output, Outputs, Peer, Settings};
+use crate::core::{
+    BrokerEvent, ConnId, Gateway, Input, Instant, LinkId, LinkState, Output, Outputs, Peer, Restored, Settings,
+};
 use crate::links::{Frame, LinkEvent, Links, SendError};
+use crate::store::StoreEvent;
 
 /// How long at the start the links wait to be heard until the broker has answered or failed to: a device that connects
 /// in the first moments would be told "congestion", and stay away for minutes (MQTT-SN 1.2 §7.2, T_WAIT).
@@ -24,6 +28,9 @@ const BROKER_FIRST: Duration = Duration::from_secs(3);
 /// How long the broker connections may take to end in order. The program must be gone within five seconds; what is left
 /// is for the last lines of the log.
 const FAREWELL: Duration = Duration::from_millis(3_500);
+
+/// How long the last writes to the disk may take. With the farewell less than five seconds.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// Link events handled before the broker, the clock and the signals get their turn. A batch of the broker is a turn.
 const LINK_EVENTS_PER_TURN: usize = 8;
@@ -53,8 +60,11 @@ pub(super) struct Driver {
     gateway: Gateway,
     links: Links,
     connections: Connections,
-    /// When the core's time began.
+    keeping: Keeping,
+    /// When this process began.
     origin: Clock,
+    /// The same moment in the core's time, which goes on across restarts: by the system's clock, read this once.
+    began: Instant,
     /// Reused by every input.
     outputs: Outputs,
     /// Answers to what the connections did not take; they go in before anything else.
@@ -78,21 +88,27 @@ impl Driver {
         settings: Settings,
         links: Links,
         connections: Connections,
+        (keeping, legacy): (Keeping, Legacy),
         broker_remedy: Option<&'static str>,
     ) -> Self {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let link_log = LinkLog::new(settings.timers.link_wait);
-        Self {
+        let mut driver = Self {
             gateway: Gateway::new(settings),
             links,
             connections,
+            keeping,
             origin: Clock::now(),
+            began: Instant::from_origin(since_epoch),
             outputs: Outputs::default(),
             answers: VecDeque::new(),
             words: Words::new(),
             link_log,
             losses: Losses { frames: 0, commands: 0, rate: TokenBucket::new(1) },
             broker_remedy,
-        }
+        };
+        driver.restore(legacy);
+        driver
     }
 
     /// Runs until a signal asks for the end, then takes leave of the broker.
@@ -101,7 +117,8 @@ impl Driver {
         let mut deaf_until = Some(Clock::now() + BROKER_FIRST);
         loop {
             let deadline = self.gateway.next_deadline().into_iter().chain(self.words.due()).min();
-            let deadline = deadline.map(|deadline| self.origin + deadline.since_origin());
+            let deadline = deadline.map(|deadline| self.origin + (deadline - self.began));
+            self.keeping.submit();
             // Unbiased, so that no source starves another: each is as likely to be the next as any that is ready.
             tokio::select! {
                 // None come when the tasks of all links have ended, and that is told by `next_ended`.
@@ -114,6 +131,7 @@ impl Driver {
                     deaf_until = deaf_until.filter(|_| conn != ConnId::OWN);
                     self.on_broker_events(conn, batch);
                 }
+                event = self.keeping.next_event() => self.on_store_event(event),
                 () = self.connections.own_ended() => return Ended::Broken("the task of the broker connection".to_owned()),
                 link = self.links.next_ended() => return Ended::Broken(format!("a task of {}", self.links.describe(link))),
                 () = sleep_until(deaf_until.unwrap_or(self.origin)), if deaf_until.is_some() => deaf_until = None,
@@ -138,12 +156,25 @@ impl Driver {
     }
 
     /// Ends the broker connections in order; what devices still send is no longer read.
-    async fn take_leave(mut self, mut sources: Sources) -> Ended {
+    async fn take_leave(mut self, sources: Sources) -> Ended {
+        let ended = self.say_goodbye(sources).await;
+        self.words.close(self.now());
+        // What the disk does not take in the time that is left is lost with the process, as in a power cut.
+        let closed = tokio::task::spawn_blocking(move || self.keeping.close());
+        let _late = tokio::time::timeout(LAST_WRITE, closed).await;
+        ended
+    }
+
+    async fn say_goodbye(&mut self, mut sources: Sources) -> Ended {
         self.handle(self.now(), Input::Shutdown, &[]);
-        self.words.sum_up(self.now());
         let end = Clock::now() + FAREWELL;
-        while !self.connections.is_empty() {
+        loop {
+            self.keeping.submit();
+            if self.connections.is_empty() {
+                return Ended::InOrder;
+            }
             tokio::select! {
+                event = self.keeping.next_event() => self.on_store_event(event),
                 Some((conn, batch)) = sources.broker.recv() => self.on_broker_events(conn, batch),
                 signal = sources.signals.next() => match signal {
                     Signal::Stop(_) => return Ended::Hurried,
@@ -152,18 +183,17 @@ impl Driver {
                 () = sleep_until(end) => return Ended::Late,
             }
         }
-        Ended::InOrder
     }
 
     fn now(&self) -> Instant {
-        Instant::from_origin(self.origin.elapsed())
+        self.began + self.origin.elapsed()
     }
 
     fn on_link_event(&mut self, now: Instant, event: LinkEvent) {
         match event {
             LinkEvent::Frames(batch) => {
-                for Frame { from, cast, bytes } in batch.iter() {
-                    trace_incoming(bytes, || self.links.describe_peer(from));
+                for Frame { from, cast, signal, bytes } in batch.iter() {
+                    trace_incoming(bytes, signal, || self.links.describe_peer(from));
                     self.handle(now, Input::Frame { from, cast, bytes }, bytes);
                 }
             }
@@ -172,6 +202,7 @@ impl Driver {
             LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }
             | LinkEvent::Text { .. }
+            | LinkEvent::Undelivered { .. }
             | LinkEvent::Noise { .. } => {
                 self.link_log.tell(now, &event, &self.links);
             }
@@ -181,6 +212,35 @@ impl Driver {
     fn on_link_state(&mut self, now: Instant, event: &LinkEvent, link: LinkId, state: LinkState) {
         self.link_log.tell(now, event, &self.links);
         self.handle(now, Input::Link { link, state }, &[]);
+    }
+
+    /// Takes up what a former process left.
+    fn restore(&mut self, Legacy { records, under_way }: Legacy) {
+        if records.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let Restored { sessions, subscriptions, queued, kept, dropped } =
+            self.gateway.restore(now, records, under_way, &mut self.outputs);
+        info!(
+            "taken up from the store: {sessions} devices with {subscriptions} subscriptions, {queued} messages that \
+             wait for devices, {kept} that wait for the broker"
+        );
+        if dropped > 0 {
+            warn!("{dropped} records in the store belong to nothing and are dropped");
+        }
+        self.carry_out(now, &[]);
+    }
+
+    fn on_store_event(&mut self, event: StoreEvent) {
+        match event {
+            StoreEvent::Stored(token) => self.handle(self.now(), Input::Stored(token), &[]),
+            StoreEvent::Failing { reason, remedy } => {
+                error!("the store cannot write: {reason}; {remedy}");
+                self.handle(self.now(), Input::StoreFailing, &[]);
+            }
+            StoreEvent::Recovered => info!("the store writes again; nothing that was accepted is missing"),
+        }
     }
 
     fn on_broker_events(&mut self, conn: ConnId, batch: Vec<BrokerEvent>) {
@@ -212,7 +272,7 @@ impl Driver {
     }
 
     fn carry_out(&mut self, now: Instant, frame_in: &[u8]) {
-        let Self { outputs, links, connections, answers, words, losses, .. } = self;
+        let Self { outputs, links, connections, keeping, answers, words, losses, .. } = self;
         let (queue, frames) = outputs.drain();
         for output in queue {
             match output {
@@ -234,12 +294,16 @@ impl Driver {
                     Submitted::Queued => {}
                     Submitted::Answered(event) => answers.push_back((conn, event)),
                     Submitted::Dropped => losses.command(now),
+                    // It happens at the end only, when the core still has something to say.
+                    Submitted::TooLate => {}
                 },
                 Output::Connect { conn, spec } => {
-                    if let Err(event) = connections.open(conn, spec) {
+                    let keeper = (!spec.clean_session).then(|| keeping.keeper(spec.session)).flatten();
+                    if let Err(event) = connections.open(conn, spec, keeper) {
                         answers.push_back((conn, event));
                     }
                 }
+                Output::Persist { op, token } => keeping.note(op, token),
                 Output::Notice(notice) => words.tell(now, &notice, frame_in, |peer: Peer| links.describe_peer(peer)),
             }
         }
@@ -285,8 +349,10 @@ mod tests {
         let (_link_sender, links_heard) = mpsc::channel(1);
         let (broker_sender, broker) = mpsc::channel(1);
         let settings = BrokerSettings::new("mqtt://127.0.0.1:9".parse().unwrap(), "gateway");
-        let connections = Connections::start(Broker::new(settings, ClientSettings::default()).unwrap(), broker_sender);
-        let driver = Driver::new(Settings::default(), links, connections, None);
+        let connections = Broker::new(settings, ClientSettings::default()).unwrap();
+        let connections = Connections::start(connections, None, broker_sender);
+        let keeping = (Keeping::without(), Legacy::default());
+        let driver = Driver::new(Settings::default(), links, connections, keeping, None);
 
         let sources = Sources { links: links_heard, broker, signals: Signals::listen().unwrap() };
         let ended = timeout(Duration::from_secs(10), driver.run(sources)).await.expect("an end within 10 s");

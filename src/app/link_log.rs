@@ -10,13 +10,15 @@ use tracing::{debug, info, warn};
 use super::noise_log::{Noise, NoiseLog};
 use crate::core::{Instant, LinkId};
 use crate::links::serial::{PortInfo, PortName, UsbDevice};
-use crate::links::{DownReason, LinkEvent, Links, Membership, SerialSettings, Stage};
+use crate::links::{DownReason, LinkEvent, Links, Membership, SerialSettings, Stage, Undelivered};
 
 /// Writes the links' states into the log, a trouble that repeats itself only once.
 #[derive(Debug)]
 pub(super) struct LinkLog {
     /// The links that are down, and why.
     down: BTreeMap<LinkId, String>,
+    /// What dongles did not send since they were opened, and the last reason.
+    undelivered: BTreeMap<LinkId, (u64, Undelivered)>,
     /// The multicast groups that are not heard, and why.
     not_joined: BTreeMap<(LinkId, Membership), String>,
     /// The serial ports that are open.
@@ -31,6 +33,7 @@ impl LinkLog {
     pub(super) fn new(link_wait: Duration) -> Self {
         Self {
             down: BTreeMap::new(),
+            undelivered: BTreeMap::new(),
             not_joined: BTreeMap::new(),
             noise: BTreeMap::new(),
             proposed: BTreeSet::new(),
@@ -76,6 +79,16 @@ impl LinkLog {
                 }
             }
             LinkEvent::Text { link, line } => info!("{} says {line:?}", name(*link, links)),
+            LinkEvent::Undelivered { link, frames, reason } => {
+                let (name, former) = (name(*link, links), self.undelivered.get(link).copied());
+                let so_far = frames.saturating_add(former.map_or(0, |(so_far, _)| so_far));
+                if former.is_some_and(|(_, former)| former == *reason) {
+                    debug!("{name}: again a frame was not sent: {reason} ({so_far} so far)");
+                } else {
+                    warn!("{name}: a frame was not sent: {reason} ({so_far} so far); devices get what matters again");
+                }
+                self.undelivered.insert(*link, (so_far, *reason));
+            }
             LinkEvent::Noise { link, octets, in_frames, first, reason, stage } => {
                 let name = name(*link, links);
                 debug!("{name}: {octets} octets are no frame: {reason} ({}..)", hex::encode(first));
@@ -94,6 +107,7 @@ impl LinkLog {
         let whereabouts = port.map(|port| whereabouts(settings, port)).unwrap_or_default();
         let was_open = self.noise.insert(link, NoiseLog::new()).is_some();
         self.down.remove(&link);
+        self.undelivered.remove(&link);
         match was_open {
             true => info!("{} is back{whereabouts}", name(link, links)),
             false => info!("{} is open{whereabouts}", links.describe(link)),

@@ -3,10 +3,12 @@
 mod banner;
 pub mod check;
 pub mod cli;
+mod common_causes;
 pub mod config;
 mod connections;
 pub mod decode;
 mod driver;
+mod keeping;
 mod link_log;
 mod noise_log;
 pub mod ports;

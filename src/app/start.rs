@@ -12,9 +12,11 @@ use super::cli::GatewayArgs;
 use super::config::Config;
 use super::connections::Connections;
 use super::driver::{Driver, Ended, Sources};
+use super::keeping::Keeping;
 use super::signals::Signals;
 use super::{WRONG_USAGE, complain, runtime};
 use crate::broker::{Broker, ClientSettings};
+use crate::core::{SessionNumber, Settings};
 use crate::links::{Links, OpenError};
 use crate::ops::logging;
 use crate::wire::framing::Direction;
@@ -74,10 +76,13 @@ async fn serve(mut config: Config) -> anyhow::Result<Ended> {
     // From now on the links hold the only senders, so that the channel ends with them.
     drop(link_sender);
     banner::show(&config, &links);
+    let (mut keeping, legacy, durability) = Keeping::open(&config)?;
     let (broker_sender, broker_events) = mpsc::channel(config.queues.broker_events);
     let broker = Broker::new(config.broker.clone(), client_settings(&config))?;
-    let connections = Connections::start(broker, broker_sender);
-    let driver = Driver::new(config.core_settings(), links, connections, banner::broker_remedy(&config));
+    let own = keeping.keeper(SessionNumber::GATEWAY);
+    let connections = Connections::start(broker, own, broker_sender);
+    let settings = Settings { durability, ..config.core_settings() };
+    let driver = Driver::new(settings, links, connections, (keeping, legacy), banner::broker_remedy(&config));
     Ok(driver.run(Sources { links: link_events, broker: broker_events, signals }).await)
 }
 
@@ -87,6 +92,7 @@ fn client_settings(config: &Config) -> ClientSettings {
         client_id: config.devices.client_id.clone(),
         username: config.devices.username.clone(),
         session_expiry: config.timers.session_expiry,
+        connects_at_once: config.limits.broker_connects_at_once,
         ..ClientSettings::default()
     }
 }

@@ -4,13 +4,17 @@ use std::fmt;
 
 use tracing::trace;
 
+use crate::wire::framing::Signal;
 use crate::wire::{Envelope, Message};
 
 /// Forwarders that are looked through.
 const MAX_NESTING: usize = 2;
 
-pub(super) fn trace_incoming(frame: &[u8], from: impl Fn() -> String) {
-    trace!("<- {} {}", from(), Decoded(frame));
+pub(super) fn trace_incoming(frame: &[u8], signal: Option<Signal>, from: impl Fn() -> String) {
+    match signal {
+        None => trace!("<- {} {}", from(), Decoded(frame)),
+        Some(signal) => trace!("<- {} ({signal}) {}", from(), Decoded(frame)),
+    }
 }
 
 pub(super) fn trace_outgoing(frame: &[u8], to: impl Fn() -> String) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tracing::{Level, enabled, event, warn};
 
-use crate::core::{Instant, Notice, Peer};
+use super::common_causes::CommonCauses;
+use crate::core::{Instant, Notice, Peer, Refused};
 use crate::wire::Quoted;
 
 /// Lines per second; a network of broken devices must not fill the disk.
@@ -19,17 +20,18 @@ pub(super) struct Words {
     since: Instant,
     said: u32,
     left_out: u64,
+    common_causes: CommonCauses,
 }
 
 impl Words {
     pub(super) fn new() -> Self {
-        Self { since: Instant::ORIGIN, said: 0, left_out: 0 }
+        Self { since: Instant::ORIGIN, said: 0, left_out: 0, common_causes: CommonCauses::default() }
     }
 
     /// Writes a notice into the log. `frame` is what the notice is about, `address` shows a peer as people know it.
     ///
     /// What stops a device's messages is at `warn`; what anyone may send us at any rate is at `debug`, and so is what
-    /// devices do at each wake-up.
+    /// devices do at each wake-up. Of what befalls many for the same reason the first is said and the others counted.
     pub(super) fn tell<A: fmt::Display>(
         &mut self,
         now: Instant,
@@ -43,6 +45,9 @@ impl Words {
                     event!(Level::$level, $($line)*);
                 }
             };
+        }
+        if !self.common_causes.may_speak(now, notice) {
+            return;
         }
         match notice {
             Notice::ClientConnected { client_id, peer, keep_alive, clean_session } => {
@@ -117,12 +122,24 @@ impl Words {
             Notice::Refused { client_id, what } => {
                 say!(WARN, client = &**client_id, "client {client_id:?} was refused: {what}");
             }
+            Notice::AnonymousRefused { peer, what: what @ Refused::AnonymousRate } => {
+                say!(WARN, "a publish without connection from {} was dropped: {what}", address(*peer));
+            }
             Notice::AnonymousRefused { peer, what } => {
                 say!(DEBUG, "a publish without connection from {} was dropped: {what}", address(*peer));
             }
             Notice::Undeliverable { client_id, topic, why } => {
                 let topic = topic.as_str();
                 say!(WARN, client = &**client_id, "a message on {topic:?} for client {client_id:?} was dropped: {why}");
+            }
+            Notice::Unacknowledged { client_id, topic } => {
+                let topic = topic.as_str();
+                say!(
+                    WARN,
+                    client = &**client_id,
+                    "client {client_id:?} is alive and does not acknowledge a message on {topic:?}: it is tried again \
+                     after timers.t_wait, and what comes after it waits"
+                );
             }
             Notice::QueueOverflow { client_id } => {
                 say!(
@@ -138,6 +155,11 @@ impl Words {
                     "the broker had forgotten the subscription to {filter:?} and refuses it now: {reason}; \
                      devices that subscribed to it hear nothing until they subscribe again"
                 );
+            }
+            Notice::KeptRefused { topic, reason } => {
+                let why =
+                    reason.map_or_else(|| "it is larger than the broker accepts".to_owned(), |why| why.to_string());
+                say!(WARN, "a message on {:?} that was kept for the broker was dropped: {why}", topic.as_str());
             }
             Notice::GatewayHeard { peer, gw_id } => {
                 say!(INFO, "another gateway, with id {gw_id}, is heard from {}", address(*peer));
@@ -156,20 +178,34 @@ impl Words {
 
     /// Returns when the lines that were left out are to be counted in the log, if there are any.
     pub(super) fn due(&self) -> Option<Instant> {
-        (self.left_out > 0).then(|| self.since + SECOND)
+        let second = (self.left_out > 0).then(|| self.since + SECOND);
+        second.into_iter().chain(self.common_causes.due()).min()
     }
 
-    /// Says how many lines were left out, if any were, and begins a new second.
+    /// Says how many lines were left out, as far as that is due.
     pub(super) fn sum_up(&mut self, now: Instant) {
+        self.common_causes.sum_up(now);
+        if now - self.since >= SECOND {
+            self.begin_second(now);
+        }
+    }
+
+    /// Says how many lines were left out: nothing more comes.
+    pub(super) fn close(&mut self, now: Instant) {
+        self.common_causes.close();
+        self.begin_second(now);
+    }
+
+    fn begin_second(&mut self, now: Instant) {
         if self.left_out > 0 {
             warn!("{} lines about clients were left out here: more than {LINES_PER_SECOND} a second", self.left_out);
         }
-        *self = Self { since: now, said: 0, left_out: 0 };
+        (self.since, self.said, self.left_out) = (now, 0, 0);
     }
 
     fn may_speak(&mut self, now: Instant) -> bool {
         if now - self.since >= SECOND {
-            self.sum_up(now);
+            self.begin_second(now);
         }
         if self.said == LINES_PER_SECOND {
             self.left_out += 1;

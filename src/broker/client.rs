@@ -10,6 +10,7 @@ use futures_util::stream::{self, Stream};
 use rustls::ClientConfig;
 
 use super::failure::Failure;
+use super::ledger::Ledger;
 use super::settings::BrokerSettings;
 use super::{outbound, requests, v4, v5};
 use crate::core::topics::{TopicError, TopicFilter, TopicName};
@@ -22,8 +23,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the way of DISCONNECT to the broker, with nothing before it.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Requests that the library takes up before it writes, so that one write carries many.
-pub(super) const REQUEST_BATCH: usize = 128;
+/// Places in the library's queue of events on a connection where nothing happens. It grows when it must, and is made
+/// for 128 events: 50 KB on each connection.
+pub(super) const QUIET_EVENTS: usize = 2;
 
 /// Room in the library's channel for everything that the driver may hand over before the library takes the first of it:
 /// publishes and requests within their windows, one acknowledgement for each packet id that the broker can use before
@@ -48,7 +50,7 @@ pub enum Version {
 /// What the connection is for.
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
-    /// The gateway's own: a session that survives the loss of the connection, but not this process.
+    /// The gateway's own: a session that survives the loss of the connection, and with a ledger also this process.
     Gateway,
     /// One client's.
     Client(ClientSession),
@@ -75,15 +77,15 @@ pub(super) enum Lifetime {
 
 /// How far the session is.
 ///
-/// The gateway remembers nothing of a former process, so the first attempt of its own connection connects twice: once
-/// to make the broker forget, and then for a session that lasts.
+/// Where the gateway remembers nothing of a former process, the first attempt of its own connection connects twice:
+/// once to make the broker forget, and then for a session that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The broker may have a session of a former process.
     ToWipe,
     /// The broker has forgotten; ours is about to begin.
     Wiped,
-    /// The broker may have the client's session from an earlier connection, and that is to go on.
+    /// The broker may have the session from an earlier connection, and that is to go on.
     ToTakeUp,
     /// A session found at the broker is ours.
     Established,
@@ -128,6 +130,17 @@ pub(super) struct Window {
     pub(super) acknowledged: u16,
     /// At QoS 2.
     pub(super) exactly_once: u16,
+}
+
+impl Window {
+    /// Returns what is left of the window when so many QoS 2 publishes of others are under way.
+    pub(super) fn less(self, exactly_once: usize) -> Self {
+        let others = u16::try_from(exactly_once).unwrap_or(u16::MAX);
+        Self {
+            acknowledged: self.acknowledged.saturating_sub(others),
+            exactly_once: self.exactly_once.saturating_sub(others),
+        }
+    }
 }
 
 /// What a version's event loop tells the driver.
@@ -178,6 +191,17 @@ pub(super) enum Attempt {
     Afresh,
 }
 
+/// What it takes to make a connection in one MQTT version.
+#[derive(Debug)]
+pub(super) struct Opening<'a> {
+    pub(super) settings: &'a BrokerSettings,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) purpose: &'a Purpose,
+    /// What is under way at QoS 2, where that outlives the process.
+    pub(super) ledger: Option<&'a Ledger>,
+    pub(super) attempt: Attempt,
+}
+
 /// A connection in one MQTT version, made but not yet running: `signals` must be polled.
 pub(super) struct Wire {
     pub(super) client: Box<dyn Client>,
@@ -188,6 +212,15 @@ pub(super) struct Wire {
 }
 
 impl Purpose {
+    /// How many requests the library takes up before it writes, so that one write carries many. It also reads so many
+    /// packets at once, and all that is read at once has a place in its queue of events, which never shrinks.
+    pub(super) fn batch(&self) -> usize {
+        match self {
+            Self::Gateway => 128,
+            Self::Client(_) | Self::Probe => 16,
+        }
+    }
+
     pub(super) fn has_will(&self) -> bool {
         match self {
             Self::Client(session) => session.will.is_some(),
@@ -197,9 +230,12 @@ impl Purpose {
 }
 
 impl Stage {
-    pub(super) fn first(purpose: &Purpose) -> Self {
-        match purpose {
-            Purpose::Gateway => Self::ToWipe,
+    pub(super) fn first(opening: &Opening<'_>) -> Self {
+        match opening.purpose {
+            Purpose::Gateway => match opening.attempt {
+                Attempt::Resume if opening.ledger.is_some_and(Ledger::has_session) => Self::ToTakeUp,
+                Attempt::Resume | Attempt::Afresh => Self::ToWipe,
+            },
             Purpose::Client(ClientSession { lifetime: Lifetime::Kept { .. }, .. }) => Self::ToTakeUp,
             Purpose::Client(ClientSession { lifetime: Lifetime::Connection, .. }) | Purpose::Probe => Self::Established,
         }
@@ -207,14 +243,14 @@ impl Stage {
 }
 
 impl Version {
-    pub(super) fn open(self, settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: &Purpose) -> Wire {
+    pub(super) fn open(self, opening: &Opening<'_>) -> Wire {
         match self {
             Self::V5 => {
-                let (client, source) = v5::open(settings, tls, purpose);
+                let (client, source) = v5::open(opening);
                 Wire::new(client, source)
             }
             Self::V311 => {
-                let (client, source) = v4::open(settings, tls, purpose);
+                let (client, source) = v4::open(opening);
                 Wire::new(client, source)
             }
         }
@@ -241,6 +277,12 @@ impl Wire {
         });
         Self { client: Box::new(client), signals: Box::pin(signals) }
     }
+}
+
+/// Returns a time as MQTT 5 counts it. More than fits is for ever, which is what the largest number means (MQTT 5
+/// §3.1.2.11.2).
+pub(super) fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// Makes a message of topic and payload as they stand in the read buffer.

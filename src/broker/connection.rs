@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use futures_channel::mpsc;
 use tokio::task::JoinHandle;
 
 use super::client::PACKET_IDS;
@@ -22,7 +22,8 @@ pub struct Connection {
     /// disconnect. An acknowledgement can thus find it full only if the core gives one twice, or if the broker
     /// breaks MQTT's rules; it is then dropped, and the broker sends the message again when it next connects.
     ///
-    /// The room is not reserved in memory: the channel grows and shrinks with what is in it.
+    /// The room is not reserved in memory: the channel grows and shrinks with what is in it, and takes next to none
+    /// when it is empty, as a client's mostly is.
     commands: mpsc::Sender<BrokerCommand>,
     load: Arc<Load>,
     task: JoinHandle<()>,
@@ -36,22 +37,25 @@ pub enum Submitted {
     Queued,
     /// It cannot be carried out, and this is the answer: give it to the core like any other event.
     Answered(BrokerEvent),
-    /// It cannot be carried out, and nobody waits for an answer: count it.
+    /// The queue is full, and nobody waits for an answer: count it.
     Dropped,
+    /// The connection has ended, and nobody waits for an answer.
+    TooLate,
 }
 
 impl Connection {
     pub(super) fn spawn(setup: Setup) -> Self {
         let load = Arc::new(Load::new(setup.settings.queue, UNSUBSCRIBES_BEYOND));
         let room = setup.settings.queue + UNSUBSCRIBES_BEYOND + PACKET_IDS + 1;
-        let (commands, receiver) = mpsc::channel(room.min(Semaphore::MAX_PERMITS));
+        let (commands, receiver) = mpsc::channel(room);
         let retained = setup.settings.retained;
-        let driver = Driver::new(setup, receiver, Outbound::new(Arc::clone(&load), retained));
-        Self { commands, load, task: tokio::spawn(driver.run()) }
+        let outbound = Outbound::new(Arc::clone(&load), retained, setup.ledger.clone());
+        let mut driver = Driver::new(setup, receiver, outbound);
+        Self { commands, load, task: tokio::spawn(async move { driver.run().await }) }
     }
 
     /// Hands over a command. Never blocks.
-    pub fn submit(&self, command: BrokerCommand) -> Submitted {
+    pub fn submit(&mut self, command: BrokerCommand) -> Submitted {
         let has_a_place = match &command {
             BrokerCommand::Publish { .. } | BrokerCommand::Subscribe { .. } => self.load.enter(),
             BrokerCommand::Unsubscribe { .. } => self.load.enter_beyond(),
@@ -62,10 +66,8 @@ impl Connection {
         }
         match self.commands.try_send(command) {
             Ok(()) => Submitted::Queued,
-            // `Closed`: the connection has ended.
-            Err(mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command)) => {
-                Submitted::refused(command)
-            }
+            Err(refused) if refused.is_disconnected() => Submitted::late(refused.into_inner()),
+            Err(refused) => Submitted::refused(refused.into_inner()),
         }
     }
 
@@ -86,20 +88,30 @@ impl Drop for Connection {
 }
 
 impl Submitted {
-    /// Answers a command that finds the queue full or the connection gone.
-    pub fn refused(command: BrokerCommand) -> Self {
-        match command {
-            BrokerCommand::Publish { token: Some(token), .. } => {
-                Self::Answered(BrokerEvent::Published { token, outcome: PublishOutcome::Busy })
-            }
-            BrokerCommand::Subscribe { token, .. } => {
-                Self::Answered(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost })
-            }
-            // It has its place in every queue, so the connection is gone.
-            BrokerCommand::Disconnect => Self::Answered(BrokerEvent::Closed),
-            BrokerCommand::Publish { token: None, .. }
-            | BrokerCommand::Unsubscribe { .. }
-            | BrokerCommand::Ack { .. } => Self::Dropped,
+    /// Answers a command to a connection that has ended.
+    pub fn late(command: BrokerCommand) -> Self {
+        answer(command).map_or(Self::TooLate, Self::Answered)
+    }
+
+    /// Answers a command that finds the queue full.
+    fn refused(command: BrokerCommand) -> Self {
+        answer(command).map_or(Self::Dropped, Self::Answered)
+    }
+}
+
+/// Returns what the core is told about a command that is not carried out, if it waits for anything.
+fn answer(command: BrokerCommand) -> Option<BrokerEvent> {
+    match command {
+        BrokerCommand::Publish { token: Some(token), .. } => {
+            Some(BrokerEvent::Published { token, outcome: PublishOutcome::Busy })
+        }
+        BrokerCommand::Subscribe { token, .. } => {
+            Some(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost })
+        }
+        // It has its place in every queue, so the connection is gone.
+        BrokerCommand::Disconnect => Some(BrokerEvent::Closed),
+        BrokerCommand::Publish { token: None, .. } | BrokerCommand::Unsubscribe { .. } | BrokerCommand::Ack { .. } => {
+            None
         }
     }
 }

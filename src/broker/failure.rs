@@ -3,8 +3,10 @@
 use std::io;
 
 use super::client::Version;
+use super::ledger::KeepError;
 use super::settings::{BrokerSettings, Protocol};
-use super::tls;
+use super::tls::{self, HandshakeError};
+use super::url::Scheme;
 use crate::core::BrokerReason;
 
 /// Why a connection could not be made or broke.
@@ -12,7 +14,7 @@ use crate::core::BrokerReason;
 pub(super) enum Failure {
     Io(io::Error),
     /// TLS failed before a byte of MQTT was sent.
-    Tls(rumqttc_v5::TlsError),
+    Tls(io::Error),
     /// CONNACK with a reason code of MQTT 5 (§3.2.2.2); those of 3.1.1 are mapped to it.
     Refused(BrokerReason),
     /// The broker closed the connection without a word.
@@ -26,6 +28,10 @@ pub(super) enum Failure {
         reason: BrokerReason,
         text: Option<String>,
     },
+    /// What is under way at QoS 2 cannot be kept, so nothing more of it may be sent.
+    NotKept(KeepError),
+    /// The broker takes less than when a message was sent that is to be sent again.
+    TooLarge,
     /// What came back is not the MQTT that was expected.
     Garbage(String),
 }
@@ -46,6 +52,15 @@ pub(super) enum Standing {
 }
 
 impl Failure {
+    /// Tells what the connection itself reports from what stands between it and the library.
+    pub(super) fn of_io(error: io::Error) -> Self {
+        let error = match error.downcast::<HandshakeError>() {
+            Ok(handshake) => return Self::Tls(handshake.into_inner()),
+            Err(error) => error,
+        };
+        error.downcast::<KeepError>().map_or_else(Self::Io, Self::NotKept)
+    }
+
     /// Returns the broker's word, if it said that it does not want the connection.
     ///
     /// To a connection that it has accepted before, trouble that will pass is no such word: trying again helps.
@@ -55,7 +70,17 @@ impl Failure {
             (Self::Refused(reason) | Self::Disconnected { reason, .. }, _) => {
                 Some(*reason).filter(|reason| !will_pass(*reason))
             }
-            (Self::Io(_) | Self::Tls(_) | Self::Closed | Self::TimedOut | Self::Silent | Self::Garbage(_), _) => None,
+            (
+                Self::Io(_)
+                | Self::Tls(_)
+                | Self::Closed
+                | Self::TimedOut
+                | Self::Silent
+                | Self::NotKept(_)
+                | Self::TooLarge
+                | Self::Garbage(_),
+                _,
+            ) => None,
         }
     }
 
@@ -66,11 +91,13 @@ impl Failure {
         match self {
             Self::Refused(_) => self.refuses_the_version(),
             Self::Closed | Self::Garbage(_) => true,
-            Self::Io(error) => matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
-            ),
-            Self::Tls(_) | Self::TimedOut | Self::Silent | Self::Disconnected { .. } => false,
+            Self::Io(error) => is_hang_up(error),
+            Self::Tls(_)
+            | Self::TimedOut
+            | Self::Silent
+            | Self::Disconnected { .. }
+            | Self::NotKept(_)
+            | Self::TooLarge => false,
         }
     }
 
@@ -93,7 +120,13 @@ impl Failure {
                     | io::ErrorKind::BrokenPipe
                     | io::ErrorKind::UnexpectedEof
             ),
-            Self::Tls(_) | Self::Refused(_) | Self::TimedOut | Self::Silent | Self::Garbage(_) => false,
+            Self::Tls(_)
+            | Self::Refused(_)
+            | Self::TimedOut
+            | Self::Silent
+            | Self::NotKept(_)
+            | Self::TooLarge
+            | Self::Garbage(_) => false,
         }
     }
 
@@ -101,8 +134,17 @@ impl Failure {
     pub(super) fn explain(&self, moment: Moment, version: Version, settings: &BrokerSettings) -> String {
         let url = &settings.url;
         match (moment, self) {
+            (_, Self::NotKept(error)) => {
+                format!("ended the connection to {url}: what is under way at QoS 2 cannot be kept: {error}")
+            }
+            (_, Self::TooLarge) => {
+                format!("ended the connection to {url}: it takes less than before, and a message is too large for it")
+            }
             (Moment::Connecting, Self::Io(error)) => match tls::explain(error, settings) {
                 Some(words) => format!("no TLS connection to {url}: {words}"),
+                None if is_hang_up(error) => {
+                    format!("cannot reach {url}: {}{}", io_words(error), scheme_hint(settings))
+                }
                 None => format!("cannot reach {url}: {}", io_words(error)),
             },
             (Moment::Connecting, Self::Tls(error)) => {
@@ -112,7 +154,8 @@ impl Failure {
                 format!("the broker at {url} refused the connection: {}", refusal_words(*reason, version, settings))
             }
             (Moment::Connecting, Self::Closed) => {
-                format!("the broker at {url} closed the connection without an answer to CONNECT ({version})")
+                let hint = scheme_hint(settings);
+                format!("the broker at {url} closed the connection without an answer to CONNECT ({version}){hint}")
             }
             (Moment::Connecting, Self::TimedOut | Self::Silent) => format!("cannot reach {url}: no answer"),
             (Moment::Connecting, Self::Disconnected { reason, text }) => {
@@ -159,35 +202,44 @@ fn is_about_the_connection(reason: BrokerReason) -> bool {
     will_pass(reason) || matches!(reason.0, 0x8E | 0x98 | 0x9C | 0x9D)
 }
 
+/// What to look at when the broker ends one connection after the other: an old one does not say that another has taken
+/// over.
+pub(super) fn cut_short_hint(settings: &BrokerSettings) -> String {
+    format!(
+        ", and so it was several times in a row; perhaps another gateway uses client id `{}` too (give each gateway its \
+         own name or client_id)",
+        settings.client_id
+    )
+}
+
+/// What to look at when the other side hangs up on a CONNECT.
+fn scheme_hint(settings: &BrokerSettings) -> &'static str {
+    match settings.url.scheme {
+        Scheme::Mqtt => "; if the port is for TLS, write mqtts:// in the URL",
+        Scheme::Mqtts => "",
+    }
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof];
+    kinds.contains(&error.kind())
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds say enough themselves")]
 fn io_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused (is the broker running, and is the port right?)".into(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-            "the other side closed the connection".into()
-        }
+        _ if is_hang_up(error) => "the other side closed the connection".into(),
         io::ErrorKind::TimedOut => "no answer".into(),
         _ => error.to_string(),
     }
 }
 
-fn tls_words(error: &rumqttc_v5::TlsError, settings: &BrokerSettings) -> String {
-    match error {
-        rumqttc_v5::TlsError::Io(error) => tls::explain(error, settings).unwrap_or_else(|| io_words(error)),
-        rumqttc_v5::TlsError::TLS(error) => tls::explain_rustls(error, settings),
-        rumqttc_v5::TlsError::DNSName(_) => {
-            format!("`{}` is no name that a certificate can be checked against", settings.url.host)
-        }
-        rumqttc_v5::TlsError::Addr(_)
-        | rumqttc_v5::TlsError::WebPki(_)
-        | rumqttc_v5::TlsError::NativeCerts(_)
-        | rumqttc_v5::TlsError::CryptoProviderUnavailable
-        | rumqttc_v5::TlsError::Pem(_)
-        | rumqttc_v5::TlsError::NoValidCertInChain
-        | rumqttc_v5::TlsError::NoValidClientCertInChain
-        | rumqttc_v5::TlsError::NoValidKeyInChain
-        | rumqttc_v5::TlsError::UnsupportedBackendConfiguration => error.to_string(),
-    }
+fn tls_words(error: &io::Error, settings: &BrokerSettings) -> String {
+    tls::explain(error, settings).unwrap_or_else(|| {
+        let words = io_words(error);
+        if is_hang_up(error) { format!("{words}; {}", tls::wrong_port(settings)) } else { words }
+    })
 }
 
 /// MQTT 5 §3.2.2.2 in words.
@@ -263,6 +315,17 @@ mod tests {
              not authorised (check username and password, and the broker's access list)"
         );
         assert!(explained(&Failure::Refused(BrokerReason(0x85))).contains("`gateway`"));
+    }
+
+    #[test]
+    fn what_stands_between_the_network_and_the_library_is_told_by_its_own_name() {
+        let keeping = KeepError::new("the disk is full");
+        let failure = Failure::of_io(io::Error::other(keeping));
+        assert!(explained(&failure).ends_with("what is under way at QoS 2 cannot be kept: the disk is full"));
+        assert!(!failure.may_be_the_packet() && !failure.may_be_the_version());
+        let handshake = HandshakeError::new(io::ErrorKind::UnexpectedEof.into());
+        assert!(matches!(Failure::of_io(io::Error::other(handshake)), Failure::Tls(_)));
+        assert!(matches!(Failure::of_io(io::ErrorKind::TimedOut.into()), Failure::Io(_)));
     }
 
     #[test]

@@ -6,19 +6,23 @@
 //! subscriptions) and what the core has not acknowledged (`inbound`). A protocol version is one file, `v5` or `v4` (for
 //! 3.1.1), that fills in the interface in `client`.
 //!
-//! The gateway's own connection begins with a new session at the broker, because the gateway remembers nothing of the
-//! former one; after a loss it resumes it, so that QoS 1 and 2 hold across a lost connection in both directions. A
-//! client's connection begins as the client's clean flag says.
+//! After a loss a connection resumes its session, so that QoS 1 and 2 hold across a lost connection in both directions.
+//! Given a [`SessionKeeper`] it also takes up the session of the process before, and QoS 2 holds across the end of the
+//! process, however it ends (`ledger`). Without one the gateway's own connection begins with a new session at the
+//! broker, because the gateway remembers nothing of the former one. A client's connection begins as the client's clean
+//! flag says.
 
 mod access;
 mod backoff;
 mod client;
 mod connection;
+mod dial;
 mod driver;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod failure;
 mod inbound;
+mod ledger;
 mod outbound;
 mod probe;
 mod requests;
@@ -26,6 +30,7 @@ mod resume;
 mod settings;
 mod suspicion;
 mod tls;
+mod turns;
 mod url;
 mod v4;
 mod v5;
@@ -36,6 +41,7 @@ pub use client::Version;
 pub use connection::{Connection, Submitted};
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{EmbeddedBroker, EmbeddedBrokerError};
+pub use ledger::{Checkpoint, CheckpointError, KeepError, Keeping, SessionKeeper};
 pub use probe::{ProbeReport, probe};
 pub use settings::{BrokerSettings, ClientSettings, Protocol, RetainedMessages, SettingsError};
 pub use tls::TlsError;

@@ -4,6 +4,9 @@
 //! connection. When the broker has lost the session it forgets them; then a QoS 1 message is handed over again as a
 //! new one, before anything younger, and a QoS 2 message is answered with `Lost`, because it may have arrived.
 //!
+//! With a ledger it is known which QoS 2 messages have been on the wire, and the ledger answers for those. The others are
+//! handed over again like QoS 1 messages.
+//!
 //! What the broker hangs up on is found and refused: see `suspicion`.
 //!
 //! Each request handed over is a future in one `FuturesUnordered`. The library completes it in the same step in which
@@ -23,6 +26,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::client::{Answer, Answering, Attempt, Client, Window};
+use super::ledger::{Fate, Ledger, Serial};
 use super::requests::{REQUEST_WINDOW, Request, Requests};
 use super::settings::RetainedMessages;
 use super::suspicion::{Breaks, Pace};
@@ -70,6 +74,7 @@ pub(super) struct Outbound {
     session: u64,
     pace: Pace,
     requests: Requests,
+    ledger: Option<Ledger>,
     answers: FuturesUnordered<Answering>,
 }
 
@@ -85,6 +90,8 @@ struct UnderWay {
 struct InFlight {
     publish: Publish,
     session: u64,
+    /// QoS 2, with a ledger.
+    entry: Option<Serial>,
 }
 
 impl Load {
@@ -116,8 +123,9 @@ impl Load {
 }
 
 impl Outbound {
-    pub(super) fn new(load: Arc<Load>, retained: RetainedMessages) -> Self {
+    pub(super) fn new(load: Arc<Load>, retained: RetainedMessages, ledger: Option<Ledger>) -> Self {
         Self {
+            ledger,
             requests: Requests::new(Arc::clone(&load), retained),
             load,
             again: VecDeque::new(),
@@ -165,10 +173,13 @@ impl Outbound {
                 answer(publish.token, PublishOutcome::Refused(reason), out);
                 continue;
             }
-            *self.under_way.at(publish.message.qos) += 1;
-            let entry = self.in_flight.vacant_entry();
-            self.answers.push(client.publish(entry.key(), &publish.message));
-            entry.insert(InFlight { publish, session: self.session });
+            let Publish { token, message, .. } = &publish;
+            *self.under_way.at(message.qos) += 1;
+            let ledger = self.ledger.as_ref().filter(|_| message.qos == Qos::ExactlyOnce);
+            let entry = ledger.map(|ledger| ledger.hand_over(*token, message));
+            let slot = self.in_flight.vacant_entry();
+            self.answers.push(client.publish(slot.key(), message));
+            slot.insert(InFlight { publish, session: self.session, entry });
         }
     }
 
@@ -188,21 +199,10 @@ impl Outbound {
     pub(super) fn answered(&mut self, answered: Answer, out: &mut Vec<BrokerEvent>) {
         match answered {
             Answer::Publish(slot, outcome) => {
-                let InFlight { publish, session } = self.in_flight.remove(slot);
-                *self.under_way.at(publish.message.qos) -= 1;
-                self.stale -= usize::from(session != self.session);
-                match outcome {
-                    PublishOutcome::Lost if publish.breaks.is_guilty() => {
-                        let topic = publish.message.topic.as_str();
-                        warn!("gave up a message to `{topic}`: the broker ends the connection whenever it is sent");
-                        answer(publish.token, PublishOutcome::Refused(UNSPECIFIED_ERROR), out);
-                    }
-                    PublishOutcome::Lost if publish.message.qos == Qos::AtLeastOnce => self.again.push_back(publish),
-                    PublishOutcome::Accepted
-                    | PublishOutcome::Refused(_)
-                    | PublishOutcome::Busy
-                    | PublishOutcome::Lost => answer(publish.token, outcome, out),
-                }
+                let in_flight = self.in_flight.remove(slot);
+                *self.under_way.at(in_flight.publish.message.qos) -= 1;
+                self.stale -= usize::from(in_flight.session != self.session);
+                self.published(in_flight, outcome, out);
             }
             Answer::Subscribe(slot, outcome) => self.requests.subscribed(slot, outcome, out),
             Answer::Unsubscribe(slot, outcome) => self.requests.unsubscribed(slot, outcome, out),
@@ -255,14 +255,37 @@ impl Outbound {
     /// Answers everything that will not be sent any more.
     pub(super) fn abandon(&mut self, out: &mut Vec<BrokerEvent>) {
         self.answers.clear();
-        let begun = self.in_flight.drain().map(|in_flight| in_flight.publish).chain(self.again.drain(..));
-        begun.for_each(|publish| answer(publish.token, PublishOutcome::Lost, out));
+        for InFlight { publish, entry, .. } in self.in_flight.drain() {
+            match fate(self.ledger.as_ref(), entry, PublishOutcome::Lost) {
+                None => answer(publish.token, PublishOutcome::Lost, out),
+                Some(Fate::NeverSent) => answer(publish.token, PublishOutcome::Busy, out),
+                Some(Fate::Entered) => {}
+            }
+        }
+        self.again.drain(..).for_each(|publish| answer(publish.token, PublishOutcome::Lost, out));
         for (_, publish) in self.waiting.drain(..) {
             self.load.leave();
             answer(publish.token, PublishOutcome::Busy, out);
         }
         self.requests.abandon(out);
         (self.under_way, self.stale) = (UnderWay::default(), 0);
+    }
+
+    fn published(&mut self, in_flight: InFlight, outcome: PublishOutcome, out: &mut Vec<BrokerEvent>) {
+        let InFlight { publish, entry, .. } = in_flight;
+        let outcome = if outcome == PublishOutcome::Lost && publish.breaks.is_guilty() {
+            let topic = publish.message.topic.as_str();
+            warn!("gave up a message to `{topic}`: the broker ends the connection whenever it is sent");
+            PublishOutcome::Refused(UNSPECIFIED_ERROR)
+        } else {
+            outcome
+        };
+        match (fate(self.ledger.as_ref(), entry, outcome), outcome) {
+            (Some(Fate::Entered), _) => {}
+            (Some(Fate::NeverSent), PublishOutcome::Lost) => self.again.push_back(publish),
+            (None, PublishOutcome::Lost) if publish.message.qos == Qos::AtLeastOnce => self.again.push_back(publish),
+            (Some(Fate::NeverSent) | None, _) => answer(publish.token, outcome, out),
+        }
     }
 
     /// Takes the next publish if it may be sent now.
@@ -311,6 +334,11 @@ impl Publish {
     pub(super) fn new(token: Option<Token>, message: Message) -> Self {
         Self { token, message, breaks: Breaks::default() }
     }
+}
+
+/// Asks the ledger for what it has entered.
+fn fate(ledger: Option<&Ledger>, entry: Option<Serial>, outcome: PublishOutcome) -> Option<Fate> {
+    Some(ledger?.answered(entry?, outcome))
 }
 
 fn answer(token: Option<Token>, outcome: PublishOutcome, out: &mut Vec<BrokerEvent>) {
@@ -412,7 +440,7 @@ mod tests {
 
     impl Rig {
         fn new() -> Self {
-            let outbound = Outbound::new(Arc::new(Load::new(100, 0)), RetainedMessages::default());
+            let outbound = Outbound::new(Arc::new(Load::new(100, 0)), RetainedMessages::default(), None);
             Self { outbound, client: FakeClient::default(), out: Vec::new() }
         }
 

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::client::{Purpose, Signal, Version, Wire};
+use super::client::{Attempt, Opening, Purpose, Signal, Version, Wire};
 use super::failure::{Failure, Moment};
 use super::settings::BrokerSettings;
 use super::tls;
@@ -43,7 +43,9 @@ pub async fn probe(settings: &BrokerSettings) -> Result<ProbeReport, String> {
 async fn attempt(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>) -> Result<ProbeReport, String> {
     let mut version = first_version(settings.protocol, None);
     loop {
-        let mut wire = version.open(settings, tls.clone(), &Purpose::Probe);
+        let tls = tls.clone();
+        let purpose = &Purpose::Probe;
+        let mut wire = version.open(&Opening { settings, tls, purpose, ledger: None, attempt: Attempt::Resume });
         match connect(&mut wire).await {
             Ok(offer) => return Ok(ProbeReport { version, offer }),
             Err(failure) => match next_version(settings.protocol, version, None, Moment::Connecting, &failure) {

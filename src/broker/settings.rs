@@ -12,6 +12,9 @@ use super::url::{BrokerUrl, Scheme};
 /// Stands for a client's own id in [`ClientSettings`].
 const CLIENT_ID: &str = "{client_id}";
 
+/// How long the broker keeps a session, unless told otherwise.
+const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// How to reach the broker and as whom.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
@@ -35,6 +38,9 @@ pub struct BrokerSettings {
     pub queue: usize,
     /// Publishes at QoS 1 and 2 that may wait for the broker's answer at the same time; the broker may allow fewer.
     pub in_flight: u16,
+    /// How long the broker keeps the session of a gateway that is away, where the gateway keeps its side of it. Only
+    /// MQTT 5 can say it.
+    pub session_expiry: Duration,
     pub retained: RetainedMessages,
 }
 
@@ -64,6 +70,8 @@ pub struct ClientSettings {
     pub queue: usize,
     /// As [`BrokerSettings::in_flight`], for each client. The library's memory per connection grows with it.
     pub in_flight: u16,
+    /// How many clients' connections may be opening at the same time.
+    pub connects_at_once: usize,
 }
 
 /// Which MQTT version to speak.
@@ -117,6 +125,7 @@ impl BrokerSettings {
             keep_alive: Duration::from_secs(60),
             queue: 10_000,
             in_flight: 256,
+            session_expiry: SESSION_EXPIRY,
             retained: RetainedMessages::default(),
         }
     }
@@ -182,12 +191,25 @@ impl ClientSettings {
         if !self.client_id.contains(CLIENT_ID) {
             return Err(SettingsError::SameForAllClients(self.client_id.clone()));
         }
-        for (name, value) in [("queue", self.queue), ("in_flight", usize::from(self.in_flight))] {
+        let in_flight = usize::from(self.in_flight);
+        for (name, value) in
+            [("queue", self.queue), ("in_flight", in_flight), ("connects_at_once", self.connects_at_once)]
+        {
             if value == 0 {
                 return Err(SettingsError::Zero(name));
             }
         }
         Ok(())
+    }
+
+    /// Returns the client that has this client id at the broker, if there can be one.
+    pub fn client_called(&self, name: &str) -> Option<String> {
+        let placeholders = self.client_id.matches(CLIENT_ID).count();
+        let fixed = self.client_id.len() - placeholders * CLIENT_ID.len();
+        let octets = name.len().checked_sub(fixed)?.checked_div(placeholders)?;
+        let start = self.client_id.find(CLIENT_ID)?;
+        let client_id = name.get(start..start + octets).filter(|client_id| !client_id.is_empty())?;
+        (self.client_id.replace(CLIENT_ID, client_id) == name).then(|| client_id.to_owned())
     }
 
     /// Makes one client's settings out of the gateway's. The TLS files have been read, and are not named again.
@@ -208,9 +230,10 @@ impl Default for ClientSettings {
         Self {
             client_id: CLIENT_ID.to_owned(),
             username: None,
-            session_expiry: Duration::from_secs(7 * 24 * 3600),
+            session_expiry: SESSION_EXPIRY,
             queue: 64,
             in_flight: 16,
+            connects_at_once: 64,
         }
     }
 }
@@ -246,6 +269,22 @@ mod tests {
         assert_eq!((client.client_id.as_str(), client.username()), ("site-7/{client_id}", Some("{client_id}")));
         let client = ClientSettings::default().of_client("sensor", &settings("mqtt://user:word@host"));
         assert_eq!((client.client_id.as_str(), client.username()), ("sensor", Some("user")));
+    }
+
+    #[test]
+    fn the_client_that_a_name_at_the_broker_belongs_to_is_found() {
+        for (template, name, client) in [
+            ("{client_id}", "gateway", Some("gateway")),
+            ("site-7/{client_id}", "site-7/pump", Some("pump")),
+            ("site-7/{client_id}", "gateway", None),
+            ("{client_id}-{client_id}", "ab-ab", Some("ab")),
+            ("{client_id}-{client_id}", "ab-cd", None),
+            ("dev-{client_id}", "dev-", None),
+            ("{client_id}-é", "é", None),
+        ] {
+            let clients = ClientSettings { client_id: template.to_owned(), ..ClientSettings::default() };
+            assert_eq!(clients.client_called(name).as_deref(), client, "{template} {name}");
+        }
     }
 
     #[test]

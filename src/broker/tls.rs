@@ -29,6 +29,21 @@ pub enum TlsError {
     Provider(rustls::Error),
 }
 
+/// A TLS handshake that failed, inside the I/O error that the MQTT library reports.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(super) struct HandshakeError(io::Error);
+
+impl HandshakeError {
+    pub(super) fn new(problem: io::Error) -> Self {
+        Self(problem)
+    }
+
+    pub(super) fn into_inner(self) -> io::Error {
+        self.0
+    }
+}
+
 /// Builds what `settings` ask for, or returns `None` where the connection is not encrypted.
 pub(super) fn client_config(settings: &BrokerSettings) -> Result<Option<Arc<ClientConfig>>, TlsError> {
     match settings.url.scheme {
@@ -57,6 +72,11 @@ pub(super) fn explain(error: &io::Error, settings: &BrokerSettings) -> Option<St
     error.get_ref()?.downcast_ref::<rustls::Error>().map(|error| explain_rustls(error, settings))
 }
 
+/// What to look at when the port may not be one for TLS.
+pub(super) fn wrong_port(settings: &BrokerSettings) -> String {
+    format!("port {}: is it the broker's mqtts:// port? (mqtt:// is without TLS)", settings.url.port)
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "only the library's commonest errors have a remedy")]
 pub(super) fn explain_rustls(error: &rustls::Error, settings: &BrokerSettings) -> String {
     let host = &settings.url.host;
@@ -80,9 +100,7 @@ pub(super) fn explain_rustls(error: &rustls::Error, settings: &BrokerSettings) -
             }
             other => format!("its certificate is not acceptable: {other}"),
         },
-        rustls::Error::InvalidMessage(_) => {
-            format!("port {} does not answer in TLS: is it the broker's mqtts:// port?", settings.url.port)
-        }
+        rustls::Error::InvalidMessage(_) => format!("it does not answer in TLS; {}", wrong_port(settings)),
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) if settings.cert.is_none() => {
             "it wants a certificate from the gateway: set `cert` and `key`".to_owned()
         }
@@ -162,6 +180,6 @@ mod tests {
         let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         assert!(explain_rustls(&unknown, &settings()).contains("`ca = \"FILE\"`"));
         let wrong_port = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-        assert!(explain_rustls(&wrong_port, &settings()).contains("does not answer in TLS"));
+        assert!(explain_rustls(&wrong_port, &settings()).contains("does not answer in TLS; port 8883: is it"));
     }
 }

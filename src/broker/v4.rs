@@ -2,25 +2,25 @@
 //!
 //! The broker keeps a session that lasts until the gateway or the client is back: 3.1.1 has no expiry.
 
-use std::sync::Arc;
-
 use rumqttc_v4::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet, PubAck, PubRec, SubAck, SubscribeReasonCode};
 use rumqttc_v4::mqttbytes::{self, QoS};
 use rumqttc_v4::{
     AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, LastWill, ManualAck, MqttOptions, NetworkOptions,
-    Outgoing, PublishNotice, PublishOptions, StateError, SubscribeNotice, TlsConfiguration, Transport,
-    UnsubscribeNotice, default_socket_connect,
+    Outgoing, PersistedAckMode, PersistedIncomingQos2, PersistedPubRel, PersistedPublish, PersistedQoS,
+    PersistedRequest, PersistedSession, PublishNotice, PublishOptions, SessionStore, SessionStoreError,
+    SessionStoreKey, StateError, SubscribeNotice, UnsubscribeNotice,
 };
-use rustls::ClientConfig;
 use secrecy::ExposeSecret as _;
 use tracing::warn;
 
 use super::client::{
-    self, Answer, Answering, Client, ClientSession, Incoming, Lifetime, Purpose, Signal, Source, Stage, Unsubscribed,
-    Window,
+    self, Answer, Answering, Client, ClientSession, Incoming, Lifetime, Opening, Purpose, Signal, Source, Stage,
+    Unsubscribed, Version, Window,
 };
+use super::dial::Dialer;
 use super::failure::Failure;
-use super::settings::BrokerSettings;
+use super::ledger::Ledger;
+use super::resume::{self, Done, TakenUp};
 use crate::core::topics::TopicFilter;
 use crate::core::{BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId};
 use crate::wire::Qos;
@@ -38,18 +38,17 @@ const QOS2_WINDOW: u16 = 10;
 const OFFER: BrokerOffer =
     BrokerOffer { max_qos: Qos::ExactlyOnce, retain: true, subscription_ids: false, max_packet: None };
 
-pub(super) fn open(
-    settings: &BrokerSettings,
-    tls: Option<Arc<ClientConfig>>,
-    purpose: &Purpose,
-) -> (impl Client + use<>, impl Source + use<>) {
-    let (client, mut eventloop) =
-        AsyncClient::builder(options(settings, tls, purpose)).capacity(client::HANDED_OVER_AT_MOST).build();
+pub(super) fn open(opening: &Opening<'_>) -> (impl Client + use<>, impl Source + use<>) {
+    let (client, mut eventloop) = AsyncClient::builder(options(opening)).capacity(client::HANDED_OVER_AT_MOST).build();
     eventloop.network_options = network_options();
     // 30 KB for events to come: much for one of many connections. It grows when it must.
-    eventloop.state.events.shrink_to_fit();
-    let source =
-        V4Source { eventloop: Box::new(eventloop), in_flight: settings.in_flight, stage: Stage::first(purpose) };
+    eventloop.state.events.shrink_to(client::QUIET_EVENTS);
+    let source = V4Source {
+        eventloop: Box::new(eventloop),
+        in_flight: opening.settings.in_flight,
+        ledger: opening.ledger.cloned(),
+        stage: Stage::first(opening),
+    };
     (V4Client(client), source)
 }
 
@@ -58,20 +57,16 @@ struct V4Client(AsyncClient);
 struct V4Source {
     eventloop: Box<EventLoop>,
     in_flight: u16,
+    ledger: Option<Ledger>,
     stage: Stage,
 }
 
-fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: &Purpose) -> MqttOptions {
+fn options(opening: &Opening<'_>) -> MqttOptions {
+    let Opening { settings, purpose, ledger, .. } = *opening;
     let url = &settings.url;
     let mut options = MqttOptions::new(settings.client_id.clone(), Broker::tcp(url.host.clone(), url.port));
-    if let Some(tls) = tls {
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
-    }
-    if url.is_ipv6() {
-        // The library would put the port behind the address without brackets.
-        let address = url.authority();
-        options.set_socket_connector(move |_, network| default_socket_connect(address.clone(), network));
-    }
+    let dialer = Dialer::new(opening, Version::V311);
+    options.set_socket_connector(move |_, network| dialer.clone().dial(network));
     match (settings.username(), settings.password()) {
         (Some(name), Some(word)) => {
             options.set_credentials(name, word.expose_secret().to_owned());
@@ -88,8 +83,8 @@ fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: &
             Purpose::Client(ClientSession { lifetime: Lifetime::Connection, .. }) | Purpose::Probe => true,
         })
         .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET)
-        .set_inflight(settings.in_flight)
-        .set_max_request_batch(client::REQUEST_BATCH)
+        .set_inflight(resume::packets(ledger, settings.in_flight))
+        .set_max_request_batch(purpose.batch())
         .set_ack_mode(AckMode::Manual);
     if let Purpose::Client(ClientSession { will: Some(Message { topic, payload, qos: level, retain }), .. }) = purpose {
         options.set_last_will(LastWill::new(topic.as_str(), payload.to_vec(), qos(*level), *retain));
@@ -168,11 +163,18 @@ async fn subscribed(notice: Option<SubscribeNotice>) -> SubscribeOutcome {
 
 impl Source for V4Source {
     async fn next(&mut self) -> Option<Signal> {
-        if self.stage == Stage::ToWipe {
-            if let Err(error) = wipe(self.eventloop.mqtt_options.clone()).await {
-                return Some(Signal::Failed(failure(error)));
+        match self.stage {
+            Stage::ToWipe => {
+                // Once in the life of the gateway: no client's connection is to have room for it.
+                if let Err(error) = Box::pin(wipe(self.eventloop.mqtt_options.clone())).await {
+                    return Some(Signal::Failed(failure(error)));
+                }
+                self.stage = Stage::Wiped;
             }
-            self.stage = Stage::Wiped;
+            Stage::ToTakeUp => {
+                self.eventloop.mqtt_options.set_session_store(TakenUp::of(self.ledger.as_ref(), self.in_flight));
+            }
+            Stage::Wiped | Stage::Established => {}
         }
         match self.eventloop.poll().await {
             Ok(Event::Incoming(packet)) => self.incoming(packet),
@@ -181,6 +183,43 @@ impl Source for V4Source {
             Err(ConnectionError::RequestsDone | ConnectionError::DisconnectTimeout) => Some(Signal::Closed),
             Err(error) => Some(Signal::Failed(failure(error))),
         }
+    }
+}
+
+impl SessionStore for TakenUp {
+    fn load<'a>(&'a self, key: &'a SessionStoreKey) -> Done<'a, Option<PersistedSession>, SessionStoreError> {
+        let session = PersistedSession {
+            format_version: 1,
+            client_id: key.client_id().to_owned(),
+            clean_session: false,
+            max_inflight: self.packets(),
+            ack_mode: PersistedAckMode::Manual,
+            last_pkid: self.last_packet(),
+            last_puback: self.last_answered(),
+            replay: self.replay(
+                |pkid, message| {
+                    PersistedRequest::Publish(PersistedPublish {
+                        dup: true,
+                        qos: PersistedQoS::ExactlyOnce,
+                        retain: message.retain,
+                        topic: message.topic.as_str().as_bytes().to_vec(),
+                        pkid,
+                        payload: message.payload.to_vec(),
+                    })
+                },
+                |pkid| PersistedRequest::PubRel(PersistedPubRel { pkid }),
+            ),
+            incoming_qos2: self.incoming().iter().map(|pkid| PersistedIncomingQos2 { pkid: *pkid }).collect(),
+        };
+        Box::pin(async { Ok(Some(session)) })
+    }
+
+    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> Done<'a, (), SessionStoreError> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> Done<'a, (), SessionStoreError> {
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -245,6 +284,10 @@ impl V4Source {
             return Signal::Failed(Failure::Garbage("it resumes a session that it was asked to forget".to_owned()));
         }
         self.stage = Stage::Established;
+        // From now on the library knows the session itself.
+        self.eventloop.mqtt_options.clear_session_store();
+        // With a new session the library has made everything new.
+        self.eventloop.state.events.shrink_to(client::QUIET_EVENTS);
         let window = Window { acknowledged: self.in_flight, exactly_once: self.in_flight.min(QOS2_WINDOW) };
         Signal::Up { session_present: connack.session_present, offer: OFFER, window }
     }
@@ -253,12 +296,11 @@ impl V4Source {
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's own words do for what no broker should cause")]
 fn failure(error: ConnectionError) -> Failure {
     match error {
-        ConnectionError::Io(error) => Failure::Io(error),
-        ConnectionError::Tls(error) => Failure::Tls(error),
+        ConnectionError::Io(error) => Failure::of_io(error),
         ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => Failure::TimedOut,
         ConnectionError::ConnectionRefused(code) => Failure::Refused(refusal(code)),
         ConnectionError::MqttState(error) => match error {
-            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => Failure::Io(error),
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => Failure::of_io(error),
             StateError::ConnectionAborted => Failure::Closed,
             StateError::AwaitPingResp => Failure::Silent,
             other => Failure::Garbage(other.to_string()),

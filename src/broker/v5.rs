@@ -1,6 +1,5 @@
 //! MQTT 5.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc_v5::mqttbytes::v5::{
@@ -10,47 +9,50 @@ use rumqttc_v5::mqttbytes::v5::{
 use rumqttc_v5::mqttbytes::{self, QoS};
 use rumqttc_v5::{
     AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, LastWill, ManualAck, MqttOptions, NetworkOptions,
-    Outgoing, PublishNotice, PublishNoticeError, PublishOptions, PublishResult, StateError, SubscribeNotice,
-    TlsConfiguration, Transport, UnsubscribeNotice, default_socket_connect,
+    Outgoing, PersistedAckMode, PersistedIncomingQos2, PersistedPubRel, PersistedPublish, PersistedQoS,
+    PersistedRequest, PersistedSession, PublishNotice, PublishNoticeError, PublishOptions, PublishResult, SessionStore,
+    SessionStoreError, SessionStoreKey, StateError, SubscribeNotice, UnsubscribeNotice,
 };
-use rustls::ClientConfig;
 use secrecy::ExposeSecret as _;
 use tracing::warn;
 
 use super::client::{
-    self, Answer, Answering, Client, ClientSession, Incoming, Lifetime, Purpose, Signal, Source, Stage, Unsubscribed,
-    Window,
+    self, Answer, Answering, Client, ClientSession, Incoming, Lifetime, Opening, Purpose, Signal, Source, Stage,
+    Unsubscribed, Version, Window,
 };
+use super::dial::Dialer;
 use super::failure::Failure;
-use super::resume::NothingUnderWay;
-use super::settings::BrokerSettings;
+use super::ledger::Ledger;
+use super::resume::{self, Done, TakenUp};
 use crate::core::topics::TopicFilter;
 use crate::core::{BrokerOffer, BrokerReason, Message, PublishOutcome, SubscribeOutcome, SubscriptionId};
 use crate::wire::Qos;
 
-/// How long the broker keeps the gateway's session without a connection. A gateway that is away longer begins anew.
+/// How long the broker keeps the session of a gateway that forgets it with the process. One that is away longer begins
+/// anew.
 const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
 
 /// Octets of the largest packet that the broker may send: far more than MQTT-SN can carry, little enough to hold.
 const LARGEST_INCOMING: u32 = 1 << 20;
 
-pub(super) fn open(
-    settings: &BrokerSettings,
-    tls: Option<Arc<ClientConfig>>,
-    purpose: &Purpose,
-) -> (impl Client + use<>, impl Source + use<>) {
-    let (client, mut eventloop) =
-        AsyncClient::builder(options(settings, tls, purpose)).capacity(client::HANDED_OVER_AT_MOST).build();
+pub(super) fn open(opening: &Opening<'_>) -> (impl Client + use<>, impl Source + use<>) {
+    let (client, mut eventloop) = AsyncClient::builder(options(opening)).capacity(client::HANDED_OVER_AT_MOST).build();
     // 50 KB for events to come: much for one of many connections. It grows when it must.
-    eventloop.state.events.shrink_to_fit();
-    let expiry_at_end = match purpose {
+    eventloop.state.events.shrink_to(client::QUIET_EVENTS);
+    let expiry_at_end = match (opening.purpose, opening.ledger) {
         // The next process could not use the session.
-        Purpose::Gateway | Purpose::Probe => Some(0),
+        (Purpose::Gateway, None) | (Purpose::Probe, _) => Some(0),
         // As CONNECT had it.
-        Purpose::Client(_) => None,
+        (Purpose::Gateway, Some(_)) | (Purpose::Client(_), _) => None,
     };
-    let first = Stage::first(purpose);
-    let source = V5Source { eventloop: Box::new(eventloop), in_flight: settings.in_flight, first, stage: first };
+    let first = Stage::first(opening);
+    let source = V5Source {
+        eventloop: Box::new(eventloop),
+        in_flight: opening.settings.in_flight,
+        ledger: opening.ledger.cloned(),
+        first,
+        stage: first,
+    };
     (V5Client { client, expiry_at_end }, source)
 }
 
@@ -63,22 +65,18 @@ struct V5Client {
 struct V5Source {
     eventloop: Box<EventLoop>,
     in_flight: u16,
+    ledger: Option<Ledger>,
     /// Where to begin when the library has forgotten the session.
     first: Stage,
     stage: Stage,
 }
 
-fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: &Purpose) -> MqttOptions {
+fn options(opening: &Opening<'_>) -> MqttOptions {
+    let Opening { settings, purpose, ledger, .. } = *opening;
     let url = &settings.url;
     let mut options = MqttOptions::new(settings.client_id.clone(), Broker::tcp(url.host.clone(), url.port));
-    if let Some(tls) = tls {
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
-    }
-    if url.is_ipv6() {
-        // The library would put the port behind the address without brackets.
-        let address = url.authority();
-        options.set_socket_connector(move |_, network| default_socket_connect(address.clone(), network));
-    }
+    let dialer = Dialer::new(opening, Version::V5);
+    options.set_socket_connector(move |_, network| dialer.clone().dial(network));
     match (settings.username(), settings.password()) {
         (Some(name), Some(word)) => {
             options.set_credentials(name, word.expose_secret().to_owned());
@@ -96,13 +94,14 @@ fn options(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>, purpose: &
         .set_connect_timeout(client::CONNECT_TIMEOUT)
         .set_receive_maximum(Some(settings.in_flight))
         .set_max_packet_size(Some(LARGEST_INCOMING))
-        .set_outgoing_inflight_upper_limit(settings.in_flight)
-        .set_max_request_batch(client::REQUEST_BATCH)
+        .set_outgoing_inflight_upper_limit(resume::packets(ledger, settings.in_flight))
+        .set_max_request_batch(purpose.batch())
         .set_ack_mode(AckMode::Manual);
-    let expiry = match purpose {
-        Purpose::Gateway => u32::try_from(SESSION_EXPIRY.as_secs()).ok(),
-        Purpose::Client(ClientSession { lifetime: Lifetime::Kept { seconds }, .. }) => Some(*seconds),
-        Purpose::Client(ClientSession { lifetime: Lifetime::Connection, .. }) | Purpose::Probe => None,
+    let expiry = match (purpose, ledger) {
+        (Purpose::Gateway, None) => Some(client::whole_seconds(SESSION_EXPIRY)),
+        (Purpose::Gateway, Some(_)) => Some(client::whole_seconds(settings.session_expiry)),
+        (Purpose::Client(ClientSession { lifetime: Lifetime::Kept { seconds }, .. }), _) => Some(*seconds),
+        (Purpose::Client(ClientSession { lifetime: Lifetime::Connection, .. }) | Purpose::Probe, _) => None,
     };
     options.set_session_expiry_interval(expiry).set_clean_start(expiry.is_none());
     if let Purpose::Client(ClientSession { will: Some(Message { topic, payload, qos: level, retain }), .. }) = purpose {
@@ -207,13 +206,14 @@ impl Source for V5Source {
     async fn next(&mut self) -> Option<Signal> {
         match self.stage {
             Stage::ToWipe => {
-                if let Err(error) = wipe(self.eventloop.options.clone()).await {
+                // Once in the life of the gateway: no client's connection is to have room for it.
+                if let Err(error) = Box::pin(wipe(self.eventloop.options.clone())).await {
                     return Some(Signal::Failed(failure(error)));
                 }
                 self.stage = Stage::Wiped;
             }
             Stage::ToTakeUp => {
-                self.eventloop.options.set_session_store(NothingUnderWay { in_flight: self.in_flight });
+                self.eventloop.options.set_session_store(TakenUp::of(self.ledger.as_ref(), self.in_flight));
             }
             Stage::Wiped | Stage::Established => {}
         }
@@ -227,15 +227,48 @@ impl Source for V5Source {
                     // Somebody with our client id was there in between. Nothing in that session is ours.
                     self.stage = self.first;
                 }
-                if matches!(error, ConnectionError::MqttState(StateError::OutgoingPacketTooLarge { .. })) {
-                    // The broker now takes less than when the message was handed over. Repeating it would fail for
-                    // ever; forgotten here it comes back to the driver, which refuses it.
-                    self.eventloop.reset_session_state();
-                    self.stage = self.first;
-                }
                 Some(Signal::Failed(failure(error)))
             }
         }
+    }
+}
+
+impl SessionStore for TakenUp {
+    fn load<'a>(&'a self, key: &'a SessionStoreKey) -> Done<'a, Option<PersistedSession>, SessionStoreError> {
+        let session = PersistedSession {
+            format_version: 1,
+            client_id: key.client_id().to_owned(),
+            clean_start: false,
+            session_expiry_interval: None,
+            outgoing_inflight_upper_limit: Some(self.packets()),
+            ack_mode: PersistedAckMode::Manual,
+            last_pkid: self.last_packet(),
+            last_puback: self.last_answered(),
+            replay: self.replay(
+                |pkid, message| {
+                    PersistedRequest::Publish(PersistedPublish {
+                        dup: true,
+                        qos: PersistedQoS::ExactlyOnce,
+                        retain: message.retain,
+                        topic: message.topic.as_str().as_bytes().to_vec(),
+                        pkid,
+                        payload: message.payload.to_vec(),
+                        properties: None,
+                    })
+                },
+                |pkid| PersistedRequest::PubRel(PersistedPubRel { pkid }),
+            ),
+            incoming_qos2: self.incoming().iter().map(|pkid| PersistedIncomingQos2 { pkid: *pkid }).collect(),
+        };
+        Box::pin(async { Ok(Some(session)) })
+    }
+
+    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> Done<'a, (), SessionStoreError> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> Done<'a, (), SessionStoreError> {
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -322,12 +355,13 @@ impl V5Source {
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's own words do for what no broker should cause")]
 fn failure(error: ConnectionError) -> Failure {
     match error {
-        ConnectionError::Io(error) => Failure::Io(error),
-        ConnectionError::Tls(error) => Failure::Tls(error),
+        ConnectionError::Io(error) => Failure::of_io(error),
         ConnectionError::Timeout(_) => Failure::TimedOut,
         ConnectionError::ConnectionRefused(code) => Failure::Refused(refusal(code)),
         ConnectionError::MqttState(error) => match error {
-            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => Failure::Io(error),
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => Failure::of_io(error),
+            StateError::OutgoingPacketTooLarge { .. }
+            | StateError::Deserialization(mqttbytes::Error::OutgoingPacketTooLarge { .. }) => Failure::TooLarge,
             StateError::ConnectionAborted => Failure::Closed,
             StateError::AwaitPingResp => Failure::Silent,
             StateError::ServerDisconnect { reason_code, reason_string } => {

@@ -1,5 +1,6 @@
 //! What a session may touch while it handles one input: the time, the way out, the broker's side, the settings.
 
+use super::journal::Journal;
 use super::predefined::Predefined;
 use super::route::RouteRef;
 use super::upstream::Upstream;
@@ -11,12 +12,28 @@ pub(super) struct Context<'a> {
     pub(super) now: Instant,
     pub(super) out: &'a mut Outputs,
     pub(super) upstream: &'a mut Upstream,
+    pub(super) journal: &'a mut Journal,
     pub(super) settings: &'a Settings,
     pub(super) predefined: &'a Predefined,
     pub(super) stats: &'a mut Stats,
 }
 
+/// What the broker's side may touch beside itself.
+pub(super) struct Means<'a> {
+    pub(super) now: Instant,
+    pub(super) out: &'a mut Outputs,
+    pub(super) journal: &'a mut Journal,
+    pub(super) settings: &'a Settings,
+    pub(super) stats: &'a mut Stats,
+}
+
 impl Context<'_> {
+    /// Returns the broker's side and what it needs.
+    pub(super) fn upstream(&mut self) -> (&mut Upstream, Means<'_>) {
+        let Self { now, out, upstream, journal, settings, stats, .. } = self;
+        (upstream, Means { now: *now, out, journal, settings, stats })
+    }
+
     /// Sends a message to where the route leads, wrapped as the client was heard.
     ///
     /// A message too large for MQTT-SN is not sent; callers check what comes from a broker against the link first.

@@ -15,6 +15,8 @@ const ANSWERS_PER_SECOND: u32 = 10;
 const NEIGHBOURS: usize = 255;
 /// N_ADV: so many ADVERTISEs must be missing before a gateway counts as gone (MQTT-SN 1.2 §7.2).
 const N_ADV: u32 = 3;
+/// T_ADV: how often a gateway advertises that does not say it (MQTT-SN 1.2 §7.2).
+const USUAL_PERIOD: Duration = Duration::from_secs(15 * 60);
 
 /// What the gateway says about itself, and what it has heard of others.
 #[derive(Debug, Default)]
@@ -93,7 +95,10 @@ impl Discovery {
     }
 
     pub(super) fn on_advertise(&mut self, cx: &mut Context<'_>, peer: Peer, advertise: Advertise) {
-        let period = Duration::from_secs(advertise.duration.into());
+        let period = match advertise.duration {
+            0 => USUAL_PERIOD,
+            seconds => Duration::from_secs(seconds.into()),
+        };
         // Our own comes back to us where a group is looped.
         if advertise.gw_id != cx.settings.gw_id {
             self.note(cx, peer, advertise.gw_id, period * N_ADV);
@@ -103,7 +108,7 @@ impl Discovery {
     /// A GWINFO from a client or another gateway says that the gateway was there a moment ago.
     pub(super) fn on_gw_info(&mut self, cx: &mut Context<'_>, peer: Peer, info: GwInfo<'_>) {
         if info.gw_id != cx.settings.gw_id {
-            self.note(cx, peer, info.gw_id, Duration::from_secs(15 * 60) * N_ADV);
+            self.note(cx, peer, info.gw_id, USUAL_PERIOD * N_ADV);
         }
     }
 

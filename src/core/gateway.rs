@@ -4,29 +4,26 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 
-use super::context::Context;
+use super::context::{Context, Means};
 use super::deadlines::Deadlines;
 use super::discovery::Discovery;
+use super::journal::Journal;
 use super::mapping::Prefix;
 use super::predefined::Predefined;
 use super::queueing::QueueRules;
 use super::rates::{Strays, TokenBucket};
-use super::route::RouteRef;
+use super::route::{MAX_NESTING, RouteRef};
 use super::session::{self, Parcel, Session};
 use super::sessions::{SessionKey, Sessions};
 use super::status::ClientStatus;
 use super::upstream::{Recipient, Upstream};
 use super::{
-    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, LinkState, Message, Notice, Outputs, Peer, Refused,
-    Settings, Stats, SubscriptionId,
+    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, LinkState, Message, Notice, Origin, Outputs, Peer,
+    PublishOutcome, Refused, Settings, Stats, SubscriptionId,
 };
-use crate::wire::{self, Connect, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
-
-/// Forwarders that a frame may have passed. The specification has one (MQTT-SN 1.2 §5.5); a forwarder of forwarders
-/// is in the field.
-const MAX_NESTING: usize = 2;
+use crate::wire::{self, Connect, DecodeError, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
 
 /// Borrows the fields of `$gateway` that a [`Context`] lends, and no others.
 macro_rules! context {
@@ -35,6 +32,7 @@ macro_rules! context {
             now: $now,
             out: $out,
             upstream: &mut $gateway.upstream,
+            journal: &mut $gateway.journal,
             settings: &$gateway.settings,
             predefined: &$gateway.predefined,
             stats: &mut $gateway.stats,
@@ -50,10 +48,11 @@ macro_rules! context {
 /// clock, and never panics, whatever a frame holds.
 #[derive(Debug)]
 pub struct Gateway {
-    settings: Settings,
+    pub(super) settings: Settings,
     predefined: Predefined,
-    sessions: Sessions,
-    upstream: Upstream,
+    pub(super) sessions: Sessions,
+    pub(super) upstream: Upstream,
+    pub(super) journal: Journal,
     deadlines: Deadlines,
     discovery: Discovery,
     strays: Strays,
@@ -62,7 +61,7 @@ pub struct Gateway {
     nobody_prefix: Prefix,
     /// QoS -1 publishes, by link.
     anonymous: BTreeMap<LinkId, TokenBucket>,
-    hasher: RandomState,
+    hasher: FixedState,
     stats: Stats,
     // Reused by every frame and message.
     wrapper: Vec<u8>,
@@ -74,14 +73,15 @@ impl Gateway {
         Self {
             predefined: Predefined::new(&settings.predefined),
             sessions: Sessions::default(),
-            upstream: Upstream::new(settings.mode),
+            upstream: Upstream::new(settings.mode, &settings.outage),
+            journal: Journal::new(settings.durability),
             deadlines: Deadlines::default(),
             discovery: Discovery::new(&settings),
             strays: Strays::new(settings.limits.strays_per_second),
             queue_rules: QueueRules::new(&settings.queue),
             nobody_prefix: settings.topic_prefix.of_nobody(),
             anonymous: BTreeMap::new(),
-            hasher: RandomState::default(),
+            hasher: FixedState::with_seed(settings.hash_seed),
             stats: Stats::default(),
             wrapper: Vec::new(),
             recipients: Vec::new(),
@@ -96,16 +96,21 @@ impl Gateway {
             Input::Broker { conn, event } => self.on_broker(now, conn, event, out),
             Input::Link { link, state } => self.on_link(now, link, state, out),
             Input::Deadline => {}
+            Input::Stored(token) => self.journal.on_stored(out, token),
+            Input::StoreFailing => self.journal.on_failing(out),
             Input::Shutdown => self.upstream.shut_down(out),
         }
         if self.discovery.next_deadline().is_some_and(|due| due <= now) {
             let (discovery, mut cx) = self.discovery(now, out);
             discovery.on_deadline(&mut cx);
         }
-        self.upstream.on_deadline(out, now);
+        let (upstream, mut means) = self.upstream(now, out);
+        upstream.on_deadline(&mut means);
         while let Some(key) = self.deadlines.pop(now) {
             self.with_session(now, SessionKey(key), out, Session::on_deadline);
         }
+        self.upstream.note_questions(out, &mut self.journal);
+        self.journal.withhold_commands(out);
     }
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.
@@ -127,20 +132,30 @@ impl Gateway {
 
     fn on_frame(&mut self, now: Instant, from: Peer, cast: Cast, bytes: &[u8], out: &mut Outputs) {
         self.stats.frames_in += 1;
-        let opened = Envelope::open(bytes, MAX_NESTING)
-            .and_then(|envelope| Ok((wire::Message::decode(envelope.message())?, envelope)));
-        let (message, envelope) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.stats.malformed += 1;
-                return out.notice(Notice::Malformed { peer: from, error });
-            }
-        };
         let mut wrapper = std::mem::take(&mut self.wrapper);
         wrapper.clear();
-        envelope.reply_wrapper(&mut wrapper);
-        self.on_message(now, RouteRef { peer: from, wrapper: &wrapper }, cast, &message, out);
+        let decoded = Envelope::open(bytes, MAX_NESTING).and_then(|envelope| {
+            envelope.reply_wrapper(&mut wrapper);
+            wire::Message::decode(envelope.message())
+        });
+        let route = RouteRef { peer: from, wrapper: &wrapper };
+        match decoded {
+            Ok(message) => self.on_message(now, route, cast, &message, out),
+            Err(error) => self.on_malformed(now, route, cast, error, out),
+        }
         self.wrapper = wrapper;
+    }
+
+    /// A malformed frame is dropped; only where the message id stands before what has no meaning a client is told.
+    fn on_malformed(&mut self, now: Instant, route: RouteRef<'_>, cast: Cast, error: DecodeError, out: &mut Outputs) {
+        self.stats.malformed += 1;
+        out.notice(Notice::Malformed { peer: route.peer, error });
+        if let DecodeError::ReservedTopicIdType { msg_type, msg_id } = error
+            && cast == Cast::Unicast
+            && let Some(key) = self.sessions.by_route(route)
+        {
+            self.with_session(now, key, out, |session, cx| session.on_unreadable_filter(cx, msg_type, msg_id));
+        }
     }
 
     /// The receive matrix's first split: what needs no session, and whose session it is (MQTT-SN digest §18).
@@ -202,9 +217,12 @@ impl Gateway {
     }
 
     fn on_connect(&mut self, now: Instant, route: RouteRef<'_>, connect: &Connect<'_>, out: &mut Outputs) {
-        let admitted = session::admit(connect, &self.settings.limits).and_then(|client_id| {
+        let admitted = session::admit(connect, &self.settings).and_then(|client_id| {
             let known = self.sessions.by_client(client_id);
-            session::admit_one_more(known.is_some(), self.sessions.len(), &self.settings.limits)?;
+            // A session on this route makes room if it is not one to be kept.
+            let former = self.sessions.by_route(route).and_then(|key| self.sessions.get(key));
+            let freed = usize::from(former.is_some_and(|former| !former.is_kept()));
+            session::admit_one_more(known.is_some(), self.sessions.len() - freed, &self.settings.limits)?;
             Ok((client_id, known))
         });
         let (client_id, known) = match admitted {
@@ -227,7 +245,8 @@ impl Gateway {
 
     fn insert(&mut self, client_id: &str) -> SessionKey {
         let prefix = self.settings.topic_prefix.of_client(client_id);
-        self.sessions.insert(|key| Session::new(key, client_id.into(), prefix))
+        let number = self.journal.session_number();
+        self.sessions.insert(|key| Session::new(key, number, client_id.into(), prefix))
     }
 
     /// Another client's session on this route ends here: whoever sits there is a new client (MQTT-SN digest §7.5).
@@ -307,7 +326,7 @@ impl Gateway {
         if let Err(what) = self.publish_anonymous(now, route.peer, bound, publish, out) {
             self.stats.publish_refused += 1;
             // Only one who could do something about it is told; others get no answer, ever (MQTT-SN 1.2 §6.8).
-            if what == Refused::AnonymousOff {
+            if what == Refused::AnonymousOff && self.may_answer_stranger(now, route) {
                 let (topic_id, msg_id) = (publish.topic.octets(), publish.msg_id);
                 self.send(out, route, wire::PubAck { topic_id, msg_id, return_code: ReturnCode::NotSupported });
             }
@@ -338,7 +357,8 @@ impl Gateway {
         let topic = self.nobody_prefix.up(&topic).map_err(|error| Refused::PrefixedTopic { error })?;
         let payload = Bytes::copy_from_slice(publish.data);
         let message = Message { topic, payload, qos: Qos::AtMostOnce, retain: publish.retain };
-        let published = self.upstream.publish_anonymous(out, message);
+        let (upstream, mut means) = self.upstream(now, out);
+        let published = upstream.publish_anonymous(&mut means, message);
         published.map_err(|refusal| session::Rejection::from(refusal).reason)?;
         self.stats.published += 1;
         Ok(())
@@ -349,13 +369,18 @@ impl Gateway {
         if !session::expects_session(message) {
             return;
         }
-        self.stats.strays += 1;
-        if self.strays.may_answer(now, self.hasher.hash_one(route)) {
+        if self.may_answer_stranger(now, route) {
             self.send(out, route, Disconnect { duration: None });
             out.notice(Notice::Stray { peer: route.peer });
-        } else {
-            self.stats.strays_unanswered += 1;
         }
+    }
+
+    /// Whether a sender without a session may have an answer now: an address is easily forged.
+    fn may_answer_stranger(&mut self, now: Instant, route: RouteRef<'_>) -> bool {
+        self.stats.strays += 1;
+        let may = self.strays.may_answer(now, self.hasher.hash_one(route));
+        self.stats.strays_unanswered += u64::from(!may);
+        may
     }
 
     fn on_link(&mut self, now: Instant, link: LinkId, state: LinkState, out: &mut Outputs) {
@@ -377,7 +402,8 @@ impl Gateway {
                 if conn == ConnId::OWN {
                     self.discovery.on_broker_up(now);
                 }
-                if let Some(key) = self.upstream.up(out, limits, now, conn, session_present, offer) {
+                let (upstream, mut means) = self.upstream(now, out);
+                if let Some(key) = upstream.up(&mut means, conn, session_present, offer) {
                     self.with_session(now, key, out, |session, cx| session.on_broker_up(cx, session_present));
                 }
             }
@@ -386,19 +412,27 @@ impl Gateway {
                     self.with_session(now, key, out, |session, cx| session.on_broker_down(cx, refusal));
                 }
             }
-            BrokerEvent::Closed => self.upstream.closed(out, limits, conn),
+            BrokerEvent::Closed => {
+                for (key, token) in self.upstream.closed(out, limits, conn) {
+                    self.with_session(now, key, out, |session, cx| {
+                        session.on_published(cx, token, PublishOutcome::Lost);
+                    });
+                }
+            }
             BrokerEvent::Published { token, outcome } => {
-                if let Some(key) = self.upstream.published(now, token, outcome) {
+                let (upstream, mut means) = self.upstream(now, out);
+                if let Some(key) = upstream.published(&mut means, token, outcome) {
                     self.with_session(now, key, out, |session, cx| session.on_published(cx, token, outcome));
                 }
             }
             BrokerEvent::Subscribed { token, outcome } => {
+                self.upstream.note_answer(out, &mut self.journal, token, outcome);
                 if let Some((key, outcome)) = self.upstream.subscribed(out, now, token, outcome) {
                     self.with_session(now, key, out, |session, cx| session.on_subscribed(cx, token, outcome));
                 }
             }
-            BrokerEvent::Message { delivery, message, subscriptions } => {
-                self.on_broker_message(now, conn, delivery, &message, &subscriptions, out);
+            BrokerEvent::Message { delivery, origin, message, subscriptions } => {
+                self.on_broker_message(now, conn, (delivery, origin), &message, &subscriptions, out);
             }
         }
     }
@@ -407,7 +441,7 @@ impl Gateway {
         &mut self,
         now: Instant,
         conn: ConnId,
-        delivery: Option<Delivery>,
+        (delivery, origin): (Option<Delivery>, Option<Origin>),
         message: &Message,
         subscriptions: &[SubscriptionId],
         out: &mut Outputs,
@@ -415,17 +449,50 @@ impl Gateway {
         self.stats.received += 1;
         let mut recipients = std::mem::take(&mut self.recipients);
         recipients.clear();
-        self.upstream.recipients(now, conn, message, subscriptions, &mut recipients);
-        let mut receipts = delivery.and_then(|delivery| self.upstream.open(conn, delivery, recipients.len()));
+        let arrival = origin.filter(|_| self.journal.is_on()).map(|origin| {
+            let (upstream, mut means) = self.upstream(now, out);
+            upstream.arrive(&mut means, conn, origin, message)
+        });
+        // One that was taken over before a restart is for nobody, and only has to be acknowledged.
+        if arrival != Some(None) {
+            self.upstream.recipients(now, conn, message, subscriptions, &mut recipients);
+        }
+        let holders = || recipients.iter().map(|recipient| recipient.session).collect();
+        let mut receipts =
+            delivery.and_then(|delivery| self.upstream.open(conn, delivery, holders(), arrival.flatten()));
         let terms = self.queue_rules.terms(&message.topic, now);
+        let is_copy = conn != ConnId::OWN && origin.is_some_and(|origin| origin.duplicate);
         for recipient in &recipients {
             let receipt = receipts.as_mut().map(|next| next());
             let qos = message.qos.min(recipient.qos);
             let parcel = Parcel::new(Message { qos, ..message.clone() }, receipt, terms);
-            self.with_session(now, recipient.session, out, |session, cx| session.deliver(cx, parcel));
+            let deliver = if is_copy { Session::deliver_copy } else { Session::deliver };
+            self.with_session(now, recipient.session, out, |session, cx| deliver(session, cx, parcel));
+        }
+        self.recipients = recipients;
+        self.bound_deliveries(now, conn, out);
+    }
+
+    /// Keeps slow clients from holding the broker's window: the gateway answers for the oldest deliveries itself. It
+    /// has them in the store, or if there is none in memory.
+    fn bound_deliveries(&mut self, now: Instant, conn: ConnId, out: &mut Outputs) {
+        while self.journal.is_on()
+            && let Some((number, holders)) = self.upstream.excess(&self.settings.limits, conn)
+        {
+            for holder in holders {
+                self.with_session(now, holder, out, |session, cx| session.shelve_delivery(cx, number));
+            }
+            if self.upstream.excess(&self.settings.limits, conn).is_some_and(|(oldest, _)| oldest == number) {
+                // Nobody claims it, so nobody can settle it.
+                break;
+            }
         }
         self.stats.acknowledged_early += self.upstream.bound_deliveries(out, &self.settings.limits, conn);
-        self.recipients = recipients;
+    }
+
+    fn upstream<'a>(&'a mut self, now: Instant, out: &'a mut Outputs) -> (&'a mut Upstream, Means<'a>) {
+        let Self { upstream, journal, settings, stats, .. } = self;
+        (upstream, Means { now, out, journal, settings, stats })
     }
 
     fn discovery<'a>(&'a mut self, now: Instant, out: &'a mut Outputs) -> (&'a mut Discovery, Context<'a>) {
@@ -439,7 +506,7 @@ impl Gateway {
     }
 
     /// Lends a session to `act`, and afterwards brings the tables into line with what became of it.
-    fn with_session(
+    pub(super) fn with_session(
         &mut self,
         now: Instant,
         key: SessionKey,
@@ -447,8 +514,15 @@ impl Gateway {
         act: impl FnOnce(&mut Session, &mut Context<'_>),
     ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        let start = out.queue.len();
         let mut cx = context!(self, now, out);
         act(session, &mut cx);
+        session.save(&mut cx);
+        let unsaved = session.unsaved();
+        if self.journal.awaits(unsaved) {
+            let limit = self.settings.limits.withheld_frames;
+            self.stats.withheld_dropped += self.journal.withhold_frames(out, start, unsaved, limit);
+        }
 
         let deadline = session.next_deadline();
         let is_over = session.is_over();

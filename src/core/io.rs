@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
 
-use super::Notice;
 use super::topics::{TopicFilter, TopicName};
+use super::{Notice, SessionNumber, StoreOp, StoreToken};
 use crate::wire::Qos;
 
 /// One link: a UDP socket or a serial port.
@@ -90,12 +91,24 @@ pub struct Message {
 }
 
 /// Joins a command to the event that answers it. Chosen by the core; never in use twice at a time on one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Token(pub u64);
 
 /// Names a message from the broker that waits for [`BrokerCommand::Ack`]. Chosen by the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Delivery(pub u64);
+
+/// The broker's number for a QoS 2 message on its way to us. It stays with the message until the exchange is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PacketId(pub u16);
+
+/// What tells whether a QoS 2 message has come before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub packet: PacketId,
+    /// The DUP flag: the broker has sent the message before.
+    pub duplicate: bool,
+}
 
 /// A subscription's number on MQTT 5, sent back with every message that it brought. 1 to 268,435,455.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -127,6 +140,8 @@ pub enum BrokerCommand {
 /// What a client's own MQTT connection says to the broker in its CONNECT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectSpec {
+    /// Whose connection it is, in the store.
+    pub session: SessionNumber,
     pub client_id: ByteString,
     /// With `false` the broker keeps the session, as long as the gateway would.
     pub clean_session: bool,
@@ -157,8 +172,11 @@ pub enum BrokerEvent {
     Subscribed { token: Token, outcome: SubscribeOutcome },
     /// A message for one of our subscriptions.
     ///
-    /// `delivery` is there at QoS 1 and 2. `subscriptions` is empty where identifiers are not in use.
-    Message { delivery: Option<Delivery>, message: Message, subscriptions: Vec<SubscriptionId> },
+    /// `delivery` is there at QoS 1 and 2, `origin` at QoS 2. `subscriptions` is empty where identifiers are not in use.
+    ///
+    /// A process gets a message at QoS 2 once. What an earlier process was given and did not acknowledge comes again,
+    /// under the same packet id and marked as a duplicate.
+    Message { delivery: Option<Delivery>, origin: Option<Origin>, message: Message, subscriptions: Vec<SubscriptionId> },
 }
 
 /// What the broker said it can do when it accepted the connection.
@@ -257,6 +275,10 @@ pub enum Input<'a> {
     },
     /// The moment that `next_deadline` named has come. Early or spurious calls do no harm.
     Deadline,
+    /// Everything up to [`Output::Persist`] with this token is on disk.
+    Stored(StoreToken),
+    /// The store cannot write. It tries again by itself; [`Input::Stored`] tells when it has succeeded.
+    StoreFailing,
     /// The gateway is about to stop: end the broker connections in order.
     Shutdown,
 }
@@ -283,6 +305,11 @@ pub enum Output {
     Connect {
         conn: ConnId,
         spec: ConnectSpec,
+    },
+    /// Keep this, or no longer. The tokens ascend; what one call asks for must be kept as a whole or not at all.
+    Persist {
+        op: StoreOp,
+        token: StoreToken,
     },
     /// Tell a person.
     Notice(Notice),

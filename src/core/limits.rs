@@ -28,6 +28,8 @@ pub struct Limits {
     /// Messages from the broker that are not acknowledged to it because a client has yet to take them.
     /// Beyond it the oldest is acknowledged while it waits in memory, so that one slow client does not stop all.
     pub unacknowledged_deliveries: usize,
+    /// Frames that wait for the store to have what they say. A further one is dropped, and its device asks again.
+    pub withheld_frames: usize,
     /// QoS -1 publishes per second, all clients of a link together.
     pub qos_minus_one_per_second: u32,
     /// DISCONNECTs per second, in total, to senders without a session. One sender gets at most one a second.
@@ -49,6 +51,7 @@ impl Default for Limits {
             queued_bytes_per_client: 65_536,
             messages_per_wake_up: 1_000,
             unacknowledged_deliveries: 16,
+            withheld_frames: 10_000,
             qos_minus_one_per_second: 1_000,
             strays_per_second: 1_000,
         }

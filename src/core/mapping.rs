@@ -7,7 +7,7 @@ use super::topics::{TopicError, TopicFilter, TopicName};
 /// What stands for the client id in the prefix of a message that has none: QoS -1.
 const ANONYMOUS: &str = "anonymous";
 
-/// The prefix as configured, with `{client_id}` where the client's id goes.
+/// The prefix as configured, with `{client_id}` where the client's id goes: `/ + # $ %` in it as `%2F`, `%2B` and so on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrefixTemplate(String);
 
@@ -32,14 +32,32 @@ impl PrefixTemplate {
         if !self.0.contains("{client_id}") {
             return Prefix(ByteString::from(self.0.as_str()));
         }
-        // One level, whatever the client calls itself, and none that reaches into another client's.
-        let level: String = client_id.chars().map(|c| if matches!(c, '/' | '+' | '#') { '_' } else { c }).collect();
-        Prefix(self.0.replace("{client_id}", &level).into())
+        Prefix(self.0.replace("{client_id}", &level(client_id)).into())
     }
 
     pub(super) fn of_nobody(&self) -> Prefix {
-        self.of_client(ANONYMOUS)
+        Prefix(self.0.replace("{client_id}", ANONYMOUS).into())
     }
+}
+
+/// Makes one level out of a client id, and another one out of each: what has a meaning in topics is written as in
+/// URLs, and so is the `a` of a client that calls itself as nobody is called.
+fn level(client_id: &str) -> String {
+    if client_id == ANONYMOUS {
+        return client_id.replacen('a', "%61", 1);
+    }
+    let mut level = String::with_capacity(client_id.len());
+    for character in client_id.chars() {
+        match character {
+            '/' => level.push_str("%2F"),
+            '+' => level.push_str("%2B"),
+            '#' => level.push_str("%23"),
+            '$' => level.push_str("%24"),
+            '%' => level.push_str("%25"),
+            other => level.push(other),
+        }
+    }
+    level
 }
 
 impl Prefix {
@@ -93,7 +111,20 @@ mod tests {
     #[test]
     fn no_client_id_reaches_out_of_its_level() {
         let template = PrefixTemplate::parse("{client_id}/").unwrap();
-        assert_eq!(template.of_client("a/#/+").up(&name("t")).unwrap(), name("a____/t"));
+        assert_eq!(template.of_client("a/#/+").up(&name("t")).unwrap(), name("a%2F%23%2F%2B/t"));
+        let group = template.of_client("$share").up_filter(&TopicFilter::parse(b"g/t").unwrap());
+        assert_eq!(group.unwrap().shared_group(), None);
+    }
+
+    #[test]
+    fn no_two_clients_share_a_tree() {
+        let template = PrefixTemplate::parse("{client_id}/").unwrap();
+        let ids = ["a/b", "a_b", "a%2Fb", "a%252Fb", "a%b", "a+b", "a#b", "$a", "%24a", "anonymous", "%61nonymous"];
+        let mut trees: Vec<Prefix> = ids.iter().map(|id| template.of_client(id)).collect();
+        trees.push(template.of_nobody());
+        for (at, tree) in trees.iter().enumerate() {
+            assert!(!trees[..at].contains(tree), "{tree:?}");
+        }
     }
 
     #[test]

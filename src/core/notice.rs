@@ -85,6 +85,12 @@ pub enum Notice {
         topic: TopicName,
         why: Undeliverable,
     },
+    /// The client is alive and does not acknowledge a message, which keeps what comes after it from the client; said
+    /// once for each message.
+    Unacknowledged {
+        client_id: ByteString,
+        topic: TopicName,
+    },
     /// The client's queue has begun to overflow; said once until it is empty again.
     QueueOverflow {
         client_id: ByteString,
@@ -93,6 +99,12 @@ pub enum Notice {
     SubscriptionLost {
         filter: TopicFilter,
         reason: BrokerReason,
+    },
+    /// A message that the gateway had answered for was dropped: the broker does not take it, for this reason or
+    /// because of its size.
+    KeptRefused {
+        topic: TopicName,
+        reason: Option<BrokerReason>,
     },
     /// Another gateway has been heard for the first time, or after it was gone.
     GatewayHeard {
@@ -126,6 +138,10 @@ pub enum ConnectRefusal {
     UnreadableClientId,
     #[error("its client id is longer than limits.client_id_octets ({limit})")]
     LongClientId { limit: usize },
+    #[error(
+        "its client id is the gateway's own at the broker (broker.client_id), and the two would throw each other out"
+    )]
+    GatewaysOwnId,
     #[error("its will topic is not acceptable: {error}")]
     WillTopic { error: TopicError },
     #[error("its will has QoS -1")]
@@ -134,6 +150,8 @@ pub enum ConnectRefusal {
     TooManyClients { limit: usize },
     #[error("there is no connection to the broker")]
     BrokerDown,
+    #[error("the store cannot write, and nothing may be promised without it")]
+    StoreFails,
     #[error("its connection to the broker could not be opened in time (timers.broker_wait)")]
     BrokerSilent,
     #[error("the broker answered {reason}")]
@@ -190,6 +208,12 @@ pub enum Refused {
     BrokerDown,
     #[error("PUBLISH: the queue to the broker is full, or the connection has just broken (limits.broker_queue)")]
     BrokerBusy,
+    #[error("the store cannot write, and nothing may be promised without it")]
+    StoreFails,
+    #[error("PUBLISH: there is no connection to the broker, and [outage] does not keep messages on this topic")]
+    NotKept,
+    #[error("PUBLISH: there is no connection to the broker, and as many messages as [outage] allows wait for it")]
+    TooManyKept,
     #[error("SUBSCRIBE: the broker did not answer: the connection broke, or limits.broker_queue is reached")]
     SubscribeLost,
     #[error("SUBSCRIBE: QoS -1 cannot be subscribed to")]

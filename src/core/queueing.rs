@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Instant;
 use super::topics::{TopicFilter, TopicName, Tree};
 
@@ -16,7 +18,7 @@ pub struct QueueRule {
 }
 
 /// What goes when a queue is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QueuePolicy {
     /// The message that has waited longest.
     #[default]

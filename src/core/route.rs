@@ -6,6 +6,10 @@ use hashbrown::Equivalent;
 
 use super::Peer;
 
+/// Forwarders that a frame may have passed. The specification has one (MQTT-SN 1.2 §5.5); a forwarder of forwarders
+/// is in the field.
+pub(super) const MAX_NESTING: usize = 2;
+
 /// Where a client was heard and where it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytestring::ByteString;
+
 use super::limits::Limits;
+use super::outage::OutageSettings;
 use super::topics::TopicName;
-use super::{LinkId, PrefixTemplate, QueueRule};
+use super::{Durability, LinkId, PrefixTemplate, QueueRule};
 use crate::wire::{GwId, TopicId};
 
 /// Everything that shapes the core's behaviour.
@@ -19,10 +22,19 @@ pub struct Settings {
     pub predefined: BTreeMap<TopicId, TopicName>,
     /// What stands in front of every client's topics at the broker.
     pub topic_prefix: PrefixTemplate,
+    /// Whether anything outlives the process.
+    pub durability: Durability,
+    /// What becomes of messages for the broker while it is away. Only with a store.
+    pub outage: OutageSettings,
     /// How messages wait for clients; the first rule that matches a topic decides.
     pub queue: Vec<QueueRule>,
     /// By link; a link that is not listed has [`LinkSettings::default`].
     pub links: BTreeMap<LinkId, LinkSettings>,
+    /// A client id that would be the gateway's own at the broker; the broker would throw one of the two out.
+    pub reserved_client_id: Option<ByteString>,
+    /// Decides which unknown senders share a place in the table that limits the answers to them. Random in the field,
+    /// so that nobody can choose an address to silence another one; fixed where a run must be had again.
+    pub hash_seed: u64,
 }
 
 /// How clients reach the broker (MQTT-SN 1.2 §4).
@@ -41,7 +53,8 @@ pub struct Timers {
     pub t_retry: Duration,
     /// How often it is sent again before the client counts as lost.
     pub n_retry: u8,
-    /// How long a client that answered "congestion" is left alone, unless it says something first.
+    /// How long a client that answered "congestion" is left alone, unless it says something first; and one that is
+    /// alive and does not acknowledge what was sent to it.
     pub t_wait: Duration,
     /// Silence of this many keep-alive periods makes a client lost.
     pub keep_alive_tolerance: f64,
@@ -97,8 +110,12 @@ impl Default for Settings {
             limits: Limits::default(),
             predefined: BTreeMap::new(),
             topic_prefix: PrefixTemplate::default(),
+            durability: Durability::Nothing,
+            outage: OutageSettings::default(),
             queue: Vec::new(),
             links: BTreeMap::new(),
+            reserved_client_id: None,
+            hash_seed: 0,
         }
     }
 }

@@ -9,7 +9,7 @@ pub struct Stats {
     pub frames_out: u64,
     /// Frames dropped because they are not MQTT-SN 1.2.
     pub malformed: u64,
-    /// Frames from senders without a session that would have needed one.
+    /// Frames from senders without a session that would have needed one, and QoS -1 publishes where they are off.
     pub strays: u64,
     /// Of these, the ones left unanswered by the rate limit.
     pub strays_unanswered: u64,
@@ -25,6 +25,8 @@ pub struct Stats {
     pub publish_repeated: u64,
     /// Wills of lost clients that were not published.
     pub wills_dropped: u64,
+    /// Messages that were kept for the broker.
+    pub kept: u64,
     /// Messages that the broker sent us.
     pub received: u64,
     /// Messages delivered to clients; at QoS 1 and 2 counted when the client has acknowledged.
@@ -35,12 +37,14 @@ pub struct Stats {
     pub queue_overflows: u64,
     /// Messages dropped because a newer one of their topic came and only the latest is to wait.
     pub superseded: u64,
-    /// Messages dropped because they had waited longer than their queue rule allows.
+    /// Messages dropped because they had waited longer than their queue rule or `[outage]` allows.
     pub expired: u64,
     /// Messages dropped because they do not fit into a frame of the client's link.
     pub too_large: u64,
     /// Messages dropped because the client refused the topic or the message, or never acknowledged it.
     pub undeliverable: u64,
+    /// Frames dropped because too many waited for the store (`limits.withheld_frames`).
+    pub withheld_dropped: u64,
     /// Messages acknowledged to the broker while a client had yet to take them.
     pub acknowledged_early: u64,
 }

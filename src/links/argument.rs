@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::SerialSettings;
 use super::serial::{PortName, PortNameError};
-use crate::wire::framing::UnknownFraming;
+use crate::wire::framing::{Framing, UnknownFraming};
 
 /// A serial port, with what was said about it and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +33,11 @@ impl SerialArgument {
     /// Returns the settings that it asks for; what it does not say is the default.
     pub fn settings(&self) -> Result<SerialSettings, UnknownFraming> {
         let default = SerialSettings::of(self.port.clone());
+        let framing: Framing = self.framing.as_deref().map_or(Ok(default.framing), str::parse)?;
         Ok(SerialSettings {
             baud: self.baud.map_or(default.baud, Into::into),
-            framing: self.framing.as_deref().map_or(Ok(default.framing), str::parse)?,
+            framing,
+            max_frame: framing.frame_size().default,
             ..default
         })
     }
@@ -66,7 +68,6 @@ impl FromStr for SerialArgument {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::framing::Framing;
 
     fn settings(text: &str) -> SerialSettings {
         text.parse::<SerialArgument>().unwrap().settings().unwrap()
@@ -79,6 +80,7 @@ mod tests {
             settings("/dev/ttyUSB0,framing=slip-crc,baud=57600"),
             SerialSettings { baud: 57_600, framing: Framing::SlipCrc, ..SerialSettings::new("/dev/ttyUSB0") }
         );
+        assert_eq!(settings("COM3,framing=aquila").max_frame, 59);
     }
 
     #[test]
@@ -96,7 +98,10 @@ mod tests {
         assert_eq!(error("COM3,baud=0"), "baud=0 is not a baud rate; write a number, as in baud=57600");
         assert_eq!(error("COM3,speed=9600"), "\"speed=9600\" is unknown; behind the port stand baud=N and framing=F");
         assert_eq!(error("COM3,"), "\"\" is unknown; behind the port stand baud=N and framing=F");
-        let unknown = "COM3,framing=cobs".parse::<SerialArgument>().unwrap().settings().unwrap_err();
-        assert_eq!(unknown.to_string(), "unknown framing \"cobs\"; known are raw, slip, slip-crc");
+        let unknown = "COM3,framing=morse".parse::<SerialArgument>().unwrap().settings().unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "unknown framing \"morse\"; known are raw, slip, slip-crc, cobs-crc, xbee, xbee-escaped, aquila"
+        );
     }
 }

@@ -3,6 +3,7 @@
 use tokio::sync::mpsc;
 
 use crate::core::{Cast, LinkAddress, LinkId, Peer};
+use crate::wire::framing::Signal;
 
 /// The frames that one link had ready at one time, in their order. Its memory is used again when it is dropped.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct FrameBatch {
 pub struct Frame<'a> {
     pub from: Peer,
     pub cast: Cast,
+    /// How well the radio heard it, where there is one that says so.
+    pub signal: Option<Signal>,
     pub bytes: &'a [u8],
 }
 
@@ -41,17 +44,22 @@ impl FrameBatch {
 
     /// Appends a frame.
     pub fn push(&mut self, from: LinkAddress, cast: Cast, frame: &[u8]) {
+        self.push_from_radio(from, cast, None, frame);
+    }
+
+    /// Appends a frame that came with the strength of its signal.
+    pub fn push_from_radio(&mut self, from: LinkAddress, cast: Cast, signal: Option<Signal>, frame: &[u8]) {
         self.storage.octets.extend_from_slice(frame);
-        self.end_frame(from, cast);
+        self.end(from, cast, signal);
     }
 
     /// Returns the frames in their order.
     pub fn iter(&self) -> impl Iterator<Item = Frame<'_>> {
         let mut rest = &self.storage.octets[..];
-        self.storage.frames.iter().map(move |&Extent { from, cast, length }| {
+        self.storage.frames.iter().map(move |&Extent { from, cast, signal, length }| {
             let (bytes, later) = rest.split_at(length);
             rest = later;
-            Frame { from: Peer { link: self.link, address: from }, cast, bytes }
+            Frame { from: Peer { link: self.link, address: from }, cast, signal, bytes }
         })
     }
 
@@ -67,7 +75,11 @@ impl FrameBatch {
 
     /// Makes a frame of all octets behind the last one.
     pub(super) fn end_frame(&mut self, from: LinkAddress, cast: Cast) {
-        self.storage.frames.push(Extent { from, cast, length: self.storage.octets.len() - self.storage.ended });
+        self.end(from, cast, None);
+    }
+
+    fn end(&mut self, from: LinkAddress, cast: Cast, signal: Option<Signal>) {
+        self.storage.frames.push(Extent { from, cast, signal, length: self.storage.octets.len() - self.storage.ended });
         self.storage.ended = self.storage.octets.len();
     }
 }
@@ -120,6 +132,7 @@ struct Storage {
 struct Extent {
     from: LinkAddress,
     cast: Cast,
+    signal: Option<Signal>,
     length: usize,
 }
 
@@ -136,12 +149,13 @@ mod tests {
         assert!(batch.is_empty());
         batch.push(address, Cast::Unicast, b"one");
         batch.push(LinkAddress::NONE, Cast::Group, b"");
-        batch.push(address, Cast::Group, b"three");
-        let frame = |address, cast, bytes| Frame { from: Peer { link: LINK, address }, cast, bytes };
+        let signal = Some(Signal { rssi_dbm: -66, lqi: None });
+        batch.push_from_radio(address, Cast::Group, signal, b"three");
+        let frame = |address, cast, signal, bytes| Frame { from: Peer { link: LINK, address }, cast, signal, bytes };
         let expected = [
-            frame(address, Cast::Unicast, &b"one"[..]),
-            frame(LinkAddress::NONE, Cast::Group, b""),
-            frame(address, Cast::Group, b"three"),
+            frame(address, Cast::Unicast, None, &b"one"[..]),
+            frame(LinkAddress::NONE, Cast::Group, None, b""),
+            frame(address, Cast::Group, signal, b"three"),
         ];
         assert_eq!(batch.iter().collect::<Vec<_>>(), expected);
         assert_eq!(batch.len(), 3);

@@ -6,7 +6,7 @@ use super::FrameBatch;
 use super::serial::{PortError, PortInfo};
 use super::udp::{JoinError, Membership};
 use crate::core::LinkId;
-use crate::wire::framing::NoiseReason;
+use crate::wire::framing::{NoiseReason, Refusal};
 
 #[derive(Debug)]
 pub enum LinkEvent {
@@ -36,10 +36,16 @@ pub enum LinkEvent {
         reason: JoinError,
         retry_in: Duration,
     },
-    /// A line of text from the other end of a serial line, such as a boot banner. At most 20 a second.
+    /// What the other end of a serial line says in words, such as a boot banner. At most 20 lines a second.
     Text {
         link: LinkId,
         line: String,
+    },
+    /// A dongle did not send frames that it was given. At most one event a second, for all frames since the last.
+    Undelivered {
+        link: LinkId,
+        frames: u64,
+        reason: Undelivered,
     },
     /// Octets on a serial line that made no sense. At most one event a second, for all octets since the last.
     Noise {
@@ -68,4 +74,13 @@ pub enum DownReason {
     CannotOpen(#[from] PortError),
     #[error("{0}")]
     Lost(String),
+}
+
+/// Why a frame did not get from a dongle to its node. MQTT-SN sends again what matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undelivered {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the dongle has not said that it took it")]
+    Unconfirmed,
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::mpsc;
 
-use crate::core::{LinkAddress, LinkId, Peer};
+use crate::core::{LinkId, Peer};
 use crate::wire::framing::Direction;
 
 mod argument;
@@ -21,7 +21,7 @@ pub mod udp;
 
 pub use argument::{SerialArgument, SerialArgumentError};
 pub use batch::{Frame, FrameBatch};
-pub use event::{DownReason, LinkEvent, Stage};
+pub use event::{DownReason, LinkEvent, Stage, Undelivered};
 pub use settings::{LinkConfig, Multicast, SerialSettings, UdpSettings};
 pub use udp::{JoinError, Membership, OpenError};
 
@@ -70,19 +70,18 @@ impl Links {
     pub fn send(&self, to: Peer, frame: &[u8]) -> Result<(), SendError> {
         match self.link(to.link)? {
             Link::Udp(link) => link.send(to.address, frame),
-            Link::Serial(link) if to.address == LinkAddress::NONE => link.send(frame),
-            Link::Serial(_) => Err(SendError::WrongAddress),
+            Link::Serial(link) => link.send(to.address, frame),
         }
     }
 
     /// Sends a frame to everyone on a link: on UDP to its multicast groups, of which there may be none; on a serial line
-    /// to whoever is at its other end.
+    /// to all nodes of the radio behind it, or to whoever is at its other end.
     ///
     /// `radius` is how many networks it may cross; 0 is as many as the configuration allows.
     pub fn broadcast(&self, link: LinkId, radius: u8, frame: &[u8]) -> Result<(), SendError> {
         match self.link(link)? {
             Link::Udp(link) => link.broadcast(radius, frame),
-            Link::Serial(link) => link.send(frame),
+            Link::Serial(link) => link.broadcast(radius, frame),
         }
     }
 
@@ -101,14 +100,14 @@ impl Links {
         }
     }
 
-    /// Says who a peer is: `UDP 192.0.2.7:5000`, `serial /dev/ttyUSB0`.
+    /// Says who a peer is: `UDP 192.0.2.7:5000`, `serial /dev/ttyUSB0`, `serial /dev/ttyUSB0 node 0003`.
     pub fn describe_peer(&self, peer: Peer) -> String {
         match self.link(peer.link) {
             Ok(Link::Udp(_)) => match udp::socket_address(peer.address) {
                 Some(address) => format!("UDP {address}"),
                 None => format!("UDP {:?}", peer.address),
             },
-            Ok(Link::Serial(link)) => format!("serial {}", link.settings().port),
+            Ok(Link::Serial(link)) => link.describe_peer(peer.address),
             Err(error) => error.to_string(),
         }
     }

@@ -41,6 +41,16 @@ impl Default for Multicast {
     }
 }
 
+impl LinkConfig {
+    /// Returns what the configuration calls the link, the same at every start.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Udp(udp) => format!("udp {}", udp.listen),
+            Self::Serial(serial) => format!("serial {}", serial.port),
+        }
+    }
+}
+
 impl UdpSettings {
     /// Listens on an address, with the defaults.
     pub fn new(listen: SocketAddr) -> Self {
@@ -63,7 +73,8 @@ pub struct SerialSettings {
     /// Asserted by default. Has no meaning with flow control, which moves the line itself.
     pub rts: ControlLine,
     pub framing: Framing,
-    /// Octets of the longest frame in either direction, without what the framing adds. 255 by default.
+    /// Octets of the longest frame to send, without what the framing adds: 255 by default, as much as a raw line and
+    /// most firmware takes. Frames that are received may have 255 octets in any case.
     pub max_frame: usize,
     /// Silence after each frame sent, for firmware that takes all octets it finds waiting as one message.
     /// 20 ms by default.
@@ -104,7 +115,7 @@ impl SerialSettings {
             dtr: ControlLine::default(),
             rts: ControlLine::default(),
             framing: Framing::Raw,
-            max_frame: 255,
+            max_frame: Framing::Raw.frame_size().default,
             gap: Duration::from_millis(20),
             receive_gap: None,
             settle: Duration::from_millis(2_200),

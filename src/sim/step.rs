@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::broker::Word;
 use super::net::Place;
-use crate::core::{BrokerCommand, BrokerEvent, ConnId, ConnectSpec, Instant, LinkId, Message, Notice};
+use crate::core::{BrokerCommand, BrokerEvent, ConnId, ConnectSpec, Instant, LinkId, Message, Notice, Origin};
 use crate::wire::{self, DecodeError, Quoted};
 
 #[derive(Debug)]
@@ -111,11 +111,13 @@ struct Shown<'a>(&'a BrokerEvent);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            BrokerEvent::Message { delivery, message, subscriptions } => {
+            BrokerEvent::Message { delivery, origin, message, subscriptions } => {
                 write!(f, "Message {} ", ShownMessage(message))?;
                 let delivery = delivery.map_or_else(|| "-".to_owned(), |delivery| delivery.0.to_string());
                 let ids: Vec<u32> = subscriptions.iter().map(|id| id.0).collect();
-                write!(f, "delivery={delivery} ids={ids:?}")
+                write!(f, "delivery={delivery} ids={ids:?}")?;
+                let Some(Origin { packet, duplicate }) = origin else { return Ok(()) };
+                write!(f, " packet={}{}", packet.0, if *duplicate { " DUP" } else { "" })
             }
             other @ (BrokerEvent::Up { .. }
             | BrokerEvent::Down { .. }

@@ -407,15 +407,18 @@ fn open(from: Place, frame: &[u8]) -> (Place, Vec<u8>) {
 fn effects(outputs: &mut Outputs) -> Vec<Effect> {
     let (queue, frames) = outputs.drain();
     let effects = queue
-        .map(|output| match output {
+        .filter_map(|output| match output {
+            Output::Persist { .. } => None,
             Output::Send { to, frame } => {
                 let (to, octets) = open(Place { peer: to, node: Vec::new() }, frames.octets(&frame));
-                Effect::Sent { to, octets }
+                Some(Effect::Sent { to, octets })
             }
-            Output::Broadcast { link, frame, .. } => Effect::Broadcast { link, octets: frames.octets(&frame).to_vec() },
-            Output::Connect { conn, spec } => Effect::Opened { conn, spec },
-            Output::Broker { conn, command } => Effect::Commanded { conn, command },
-            Output::Notice(notice) => Effect::Noticed(notice),
+            Output::Broadcast { link, frame, .. } => {
+                Some(Effect::Broadcast { link, octets: frames.octets(&frame).to_vec() })
+            }
+            Output::Connect { conn, spec } => Some(Effect::Opened { conn, spec }),
+            Output::Broker { conn, command } => Some(Effect::Commanded { conn, command }),
+            Output::Notice(notice) => Some(Effect::Noticed(notice)),
         })
         .collect();
     outputs.clear();

@@ -26,12 +26,19 @@ pub struct Summary {
     pub frames: usize,
     /// Those that are no MQTT-SN 1.2.
     pub malformed: usize,
+    /// Lines that are no hexadecimal.
+    pub unreadable: usize,
 }
 
 /// Explains the frames in `lines`, one a line, to `out`. Empty lines and lines that begin with `#` are passed over.
 ///
-/// A frame that is malformed is explained as far as it goes; a line that is no hexadecimal is an error.
-pub fn run(mut lines: impl BufRead, out: &mut impl Write) -> anyhow::Result<Summary> {
+/// A frame that is malformed is explained as far as it goes; a line that is no hexadecimal is told to `complain`, and the
+/// next one is read.
+pub fn run(
+    mut lines: impl BufRead,
+    out: &mut impl Write,
+    mut complain: impl FnMut(&HexError),
+) -> anyhow::Result<Summary> {
     let mut summary = Summary::default();
     let mut line = String::new();
     for number in 1.. {
@@ -51,7 +58,14 @@ pub fn run(mut lines: impl BufRead, out: &mut impl Write) -> anyhow::Result<Summ
         if text.trim_start().is_empty() || text.trim_start().starts_with('#') {
             continue;
         }
-        let frame = hex::parse(number, text)?;
+        let frame = match hex::parse(number, text) {
+            Ok(frame) => frame,
+            Err(error) => {
+                summary.unreadable += 1;
+                complain(&error);
+                continue;
+            }
+        };
         if summary.frames > 0 {
             writeln!(out)?;
         }
@@ -170,9 +184,13 @@ fn octets_shown(octets: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn no_complaint(error: &HexError) {
+        panic!("{error}");
+    }
+
     fn explained(lines: &str) -> String {
         let mut out = Vec::new();
-        run(lines.as_bytes(), &mut out).unwrap();
+        run(lines.as_bytes(), &mut out, no_complaint).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -262,8 +280,8 @@ mod tests {
     #[test]
     fn every_line_is_a_frame_and_malformed_ones_are_counted() {
         let mut out = Vec::new();
-        let summary = run("# a note\n0217\n\n  0216 \r\n02fd".as_bytes(), &mut out).unwrap();
-        assert_eq!(summary, Summary { frames: 3, malformed: 1 });
+        let summary = run("# a note\n0217\n\n  0216 \r\n02fd".as_bytes(), &mut out, no_complaint).unwrap();
+        assert_eq!(summary, Summary { frames: 3, malformed: 1, unreadable: 0 });
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "PINGRESP
@@ -283,15 +301,17 @@ MALFORMED
     }
 
     #[test]
-    fn bad_hexadecimal_is_an_error_that_names_the_place() {
-        let error = run("0217\n02 1g".as_bytes(), &mut Vec::new()).unwrap_err();
-        let error = error.downcast::<HexError>().unwrap();
-        assert_eq!((error.line, error.column), (2, 5));
+    fn a_line_that_is_no_hexadecimal_is_passed_over_and_the_place_is_named() {
+        let mut places = Vec::new();
+        let lines = "0217\n02 1g\nnot at all\n0216".as_bytes();
+        let summary = run(lines, &mut Vec::new(), |error| places.push((error.line, error.column))).unwrap();
+        assert_eq!(summary, Summary { frames: 2, malformed: 0, unreadable: 2 });
+        assert_eq!(places, [(2, 5), (3, 1)]);
     }
 
     #[test]
     fn an_endless_line_is_an_error() {
-        let error = run(io::BufReader::new(io::repeat(b'0')), &mut Vec::new()).unwrap_err();
+        let error = run(io::BufReader::new(io::repeat(b'0')), &mut Vec::new(), no_complaint).unwrap_err();
         assert_eq!(error.to_string(), "line 1 is longer than any frame; give one frame a line");
     }
 
@@ -299,7 +319,7 @@ MALFORMED
     fn no_frame_of_the_fixtures_is_beyond_explanation() {
         let table = include_str!("../../fixtures/mqtt-sn-1.2/frames.tsv");
         let frames: Vec<&str> = table.lines().skip(1).filter_map(|row| row.split('\t').nth(1)).collect();
-        let summary = run(frames.join("\n").as_bytes(), &mut Vec::new()).unwrap();
-        assert_eq!(summary, Summary { frames: 179, malformed: 45 });
+        let summary = run(frames.join("\n").as_bytes(), &mut Vec::new(), no_complaint).unwrap();
+        assert_eq!(summary, Summary { frames: 179, malformed: 45, unreadable: 0 });
     }
 }

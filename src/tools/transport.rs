@@ -10,15 +10,17 @@ use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
 
-use crate::core::{LinkAddress, LinkId, Peer};
-use crate::links::serial::PortName;
+use crate::core::{LinkId, Peer};
+use crate::links::serial::{PortName, sole_node};
 use crate::links::{LinkConfig, LinkEvent, Links, SendError, SerialSettings};
 use crate::wire::framing::Direction;
 
 /// Octets of the largest datagram that IPv4 carries.
 const MAX_DATAGRAM: usize = 65_507;
-/// Whoever is at the other end of the serial line.
-const PEER: Peer = Peer { link: LinkId(0), address: LinkAddress::NONE };
+/// The serial line, the only link of a tool.
+const LINE: LinkId = LinkId(0);
+/// Octets that a framing may add to a frame.
+const OVERHEAD: usize = 20;
 /// Events of the serial port that wait; a full channel stops its reading.
 const EVENTS: usize = 16;
 
@@ -160,6 +162,8 @@ pub(super) struct SerialPort {
     links: Links,
     events: mpsc::Receiver<LinkEvent>,
     arrived: VecDeque<Vec<u8>>,
+    /// As whom the tool sends; the gateway is whoever is at the other end.
+    own: Peer,
     settings: SerialSettings,
     /// When all that was sent will have left.
     quiet_at: Instant,
@@ -169,23 +173,25 @@ impl SerialPort {
     async fn open(settings: &SerialSettings) -> io::Result<Self> {
         let (sender, events) = mpsc::channel(EVENTS);
         let config = LinkConfig::Serial(settings.clone());
-        let links = Links::open(&[(PEER.link, config)], Direction::Downlink, &sender).map_err(io::Error::other)?;
+        let links = Links::open(&[(LINE, config)], Direction::Downlink, &sender).map_err(io::Error::other)?;
         let settings = settings.clone();
         let quiet_at = Instant::now() + settings.settle;
-        let mut port = Self { links, events, arrived: VecDeque::new(), settings, quiet_at };
+        let own = Peer { link: LINE, address: sole_node(settings.framing) };
+        let mut port = Self { links, events, arrived: VecDeque::new(), own, settings, quiet_at };
         match port.event().await? {
             LinkEvent::Down { reason, .. } => Err(io::Error::other(reason)),
             LinkEvent::Up { .. }
             | LinkEvent::Frames(_)
             | LinkEvent::Text { .. }
             | LinkEvent::Noise { .. }
+            | LinkEvent::Undelivered { .. }
             | LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. } => Ok(port),
         }
     }
 
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
-        match self.links.send(PEER, frame) {
+        match self.links.send(self.own, frame) {
             // MQTT-SN sends again what matters.
             Ok(()) | Err(SendError::Full) => {}
             Err(
@@ -215,6 +221,9 @@ impl SerialPort {
                 LinkEvent::Noise { octets, reason, .. } => {
                     return Ok(Arrival::Chatter(format!("{octets} octets of noise: {reason}")));
                 }
+                LinkEvent::Undelivered { frames, reason, .. } => {
+                    return Ok(Arrival::Chatter(format!("{frames} frames were not delivered: {reason}")));
+                }
             }
         }
     }
@@ -225,7 +234,7 @@ impl SerialPort {
 
     /// Ten bits an octet; every framing may double the octets at worst.
     fn time_on_the_line(&self, frame: &[u8]) -> Duration {
-        let bits = u32::try_from(frame.len()).unwrap_or(u32::MAX).saturating_mul(20);
+        let bits = u32::try_from(frame.len() + OVERHEAD).unwrap_or(u32::MAX).saturating_mul(20);
         Duration::from_secs(1) * bits / self.settings.baud.max(1) + self.settings.gap
     }
 }

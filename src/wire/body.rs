@@ -2,7 +2,7 @@
 
 use super::message::*;
 use super::reader::Reader;
-use super::{DecodeError, Field, FilterRef, Flags, TopicId, TopicIdType, TopicRef};
+use super::{DecodeError, Field, FilterRef, Flags, MsgId, TopicId, TopicIdType, TopicRef};
 
 /// The part of a message behind its header.
 pub(super) trait Body<'a>: Sized {
@@ -149,12 +149,9 @@ impl<'a> Body<'a> for Publish<'a> {
 impl<'a> Body<'a> for Subscribe<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let flags: Flags = reader.take()?;
-        Ok(Self {
-            dup: flags.contains(Flags::DUP),
-            qos: flags.qos(),
-            msg_id: reader.take()?,
-            topic: filter(reader, flags.topic_id_type())?,
-        })
+        let msg_id = reader.take()?;
+        let topic = filter(reader, flags.topic_id_type(), msg_id)?;
+        Ok(Self { dup: flags.contains(Flags::DUP), qos: flags.qos(), msg_id, topic })
     }
 
     fn fields(&self, visit: &mut impl FnMut(Field<'a>)) {
@@ -189,7 +186,8 @@ impl<'a> Body<'a> for SubAck {
 impl<'a> Body<'a> for Unsubscribe<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let flags: Flags = reader.take()?;
-        Ok(Self { msg_id: reader.take()?, topic: filter(reader, flags.topic_id_type())? })
+        let msg_id = reader.take()?;
+        Ok(Self { msg_id, topic: filter(reader, flags.topic_id_type(), msg_id)? })
     }
 
     fn fields(&self, visit: &mut impl FnMut(Field<'a>)) {
@@ -228,7 +226,12 @@ fn unless_at_end<'a, T: Body<'a>>(reader: &mut Reader<'a>) -> Result<Option<T>, 
     if reader.is_at_end() { Ok(None) } else { T::read(reader).map(Some) }
 }
 
-fn filter<'a>(reader: &mut Reader<'a>, topic_id_type: TopicIdType) -> Result<FilterRef<'a>, DecodeError> {
+/// Reads a filter. `msg_id` is the message's, for whoever answers one that cannot be read.
+fn filter<'a>(
+    reader: &mut Reader<'a>,
+    topic_id_type: TopicIdType,
+    msg_id: MsgId,
+) -> Result<FilterRef<'a>, DecodeError> {
     match topic_id_type {
         TopicIdType::Normal => reader.take().map(FilterRef::Name),
         TopicIdType::Predefined => {
@@ -236,7 +239,7 @@ fn filter<'a>(reader: &mut Reader<'a>, topic_id_type: TopicIdType) -> Result<Fil
             Ok(FilterRef::Predefined(TopicId(u16::from_be_bytes(octets))))
         }
         TopicIdType::Short => reader.take_topic_field().map(FilterRef::Short),
-        TopicIdType::Reserved => Err(DecodeError::ReservedTopicIdType { msg_type: reader.msg_type }),
+        TopicIdType::Reserved => Err(DecodeError::ReservedTopicIdType { msg_type: reader.msg_type, msg_id }),
     }
 }
 

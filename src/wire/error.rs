@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{BodySize, MsgType};
+use super::{BodySize, MsgId, MsgType};
 
 /// Why a frame is no MQTT-SN message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -24,7 +24,7 @@ pub enum DecodeError {
     #[error("{msg_type} has a topic field of length {found}; its topic id type needs 2 octets")]
     TopicFieldSize { msg_type: MsgType, found: usize },
     #[error("{msg_type} has topic id type 3, which is reserved")]
-    ReservedTopicIdType { msg_type: MsgType },
+    ReservedTopicIdType { msg_type: MsgType, msg_id: MsgId },
     #[error("the encapsulation's Length says {stated}; it counts up to the end of the node id, so 4 is the least")]
     EnvelopeTooShort { stated: usize },
     #[error("the encapsulation's Length says {stated}, but no more than {found} are there")]

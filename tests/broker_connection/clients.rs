@@ -1,12 +1,14 @@
 //! Clients' own connections: what the broker hears of each client, and what the core hears of the broker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use mqttsn_gateway::broker::{Broker, ClientSettings, Connection, Protocol, Submitted};
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerReason, ConnId, ConnectSpec, Message, PublishOutcome, Token,
+    BrokerCommand, BrokerEvent, BrokerReason, ConnId, ConnectSpec, Delivery, Message, PublishOutcome, SessionNumber,
+    Token,
 };
 use mqttsn_gateway::wire::Qos;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,7 +23,7 @@ const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn clean(client_id: &str) -> ConnectSpec {
-    ConnectSpec { client_id: client_id.into(), clean_session: true, will: None }
+    ConnectSpec { session: SessionNumber(1), client_id: client_id.into(), clean_session: true, will: None }
 }
 
 fn persistent(client_id: &str) -> ConnectSpec {
@@ -240,7 +242,7 @@ async fn closed_comes_last_and_always() {
     broker.resume();
     let (sender, mut events) = mpsc::channel(1);
     let gateway = Broker::new(settings(&broker.url(), Protocol::V5), ClientSettings::default()).unwrap();
-    let mut client = gateway.connect_client(ConnId(1), clean("client"), sender.clone()).unwrap();
+    let mut client = gateway.connect_client(ConnId(1), clean("client"), None, sender.clone()).unwrap();
     assert!(matches!(events.recv().await.unwrap().1[..], [BrokerEvent::Up { .. }]));
     sender.send((ConnId(2), Vec::new())).await.unwrap();
     assert_eq!(client.submit(BrokerCommand::Disconnect), Submitted::Queued);
@@ -251,6 +253,34 @@ async fn closed_comes_last_and_always() {
     assert_eq!(events.recv().await.unwrap(), (ConnId(1), vec![BrokerEvent::Closed]));
     client.ended().await;
     assert_eq!(client.submit(BrokerCommand::Disconnect), Submitted::Answered(BrokerEvent::Closed));
+    assert_eq!(client.submit(BrokerCommand::Ack { delivery: Delivery(1) }), Submitted::TooLate);
+}
+
+#[tokio::test]
+async fn only_so_many_connections_are_opening_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    let (sender, mut events) = mpsc::channel(16);
+    let clients = ClientSettings { connects_at_once: 2, ..ClientSettings::default() };
+    let broker = Broker::new(settings(&url, Protocol::V5), clients).unwrap();
+    let connect = |number| broker.connect_client(ConnId(number), clean("client"), None, sender.clone()).unwrap();
+    let _clients: Vec<Connection> = (1..=5).map(connect).collect();
+
+    let (mut opening, mut up) = (VecDeque::new(), Vec::new());
+    while up.len() < 4 {
+        while opening.len() < 2 {
+            opening.push_back(timeout(PATIENCE, accept(&listener)).await.expect("as many as may be"));
+        }
+        assert!(listener.accept().now_or_never().is_none(), "one more than may be");
+        let mut stream = opening.pop_front().unwrap();
+        stream.write_all(CONNACK).await.unwrap();
+        up.push(stream);
+        let (_, batch) = timeout(PATIENCE, events.recv()).await.expect("it is up").unwrap();
+        assert!(matches!(batch[..], [BrokerEvent::Up { .. }]), "{batch:?}");
+    }
+    // An attempt that fails makes room as well.
+    drop(opening.pop_front());
+    timeout(PATIENCE, accept(&listener)).await.expect("the next one");
 }
 
 /// What 200 clients have heard so far.
@@ -267,13 +297,13 @@ impl Crowd {
         let broker = Broker::new(settings(url, Protocol::Auto), ClientSettings::default()).unwrap();
         let connect = |number| {
             let (conn, spec) = (ConnId(number), persistent(&format!("client-{number}")));
-            (conn, broker.connect_client(conn, spec, sender.clone()).unwrap())
+            (conn, broker.connect_client(conn, spec, None, sender.clone()).unwrap())
         };
         Self { clients: (1..=Self::SIZE).map(connect).collect(), events }
     }
 
-    fn submit(&self, command: &BrokerCommand) {
-        for client in self.clients.values() {
+    fn submit(&mut self, command: &BrokerCommand) {
+        for client in self.clients.values_mut() {
             assert_eq!(client.submit(command.clone()), Submitted::Queued);
         }
     }

@@ -1,18 +1,21 @@
 //! The core's part towards a connection, played by the test.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqttsn_gateway::broker::{Broker, BrokerSettings, ClientSettings, Connection, Protocol, Submitted};
+use mqttsn_gateway::broker::{Broker, BrokerSettings, ClientSettings, Connection, Protocol, SessionKeeper, Submitted};
 use mqttsn_gateway::core::topics::{TopicFilter, TopicName};
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, ConnectSpec, Delivery, Message, PublishOutcome,
-    SubscribeOutcome, SubscriptionId, Token,
+    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, ConnectSpec, Delivery, Message, Origin,
+    PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
 };
 use mqttsn_gateway::wire::Qos;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+use crate::keeper::MemoryKeeper;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,6 +31,7 @@ pub(crate) struct Core {
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) delivery: Option<Delivery>,
+    pub(crate) origin: Option<Origin>,
     pub(crate) message: Message,
     pub(crate) subscriptions: Vec<SubscriptionId>,
 }
@@ -48,14 +52,35 @@ impl Core {
     pub(crate) fn start(settings: BrokerSettings) -> Self {
         let (sender, events) = mpsc::channel(16);
         let broker = Broker::new(settings, ClientSettings::default()).unwrap();
-        Self { connection: broker.connect(sender), events, inbox: VecDeque::new() }
+        Self { connection: broker.connect(None, sender), events, inbox: VecDeque::new() }
+    }
+
+    /// Starts the gateway's own connection, with a keeper that outlives it.
+    pub(crate) fn kept(settings: BrokerSettings, keeper: &Arc<MemoryKeeper>) -> Self {
+        let (sender, events) = mpsc::channel(16);
+        let broker = Broker::new(settings, ClientSettings::default()).unwrap();
+        let keeper: Arc<dyn SessionKeeper> = keeper.clone();
+        Self { connection: broker.connect(Some(keeper), sender), events, inbox: VecDeque::new() }
+    }
+
+    /// Starts a client's connection, with a keeper that outlives it.
+    pub(crate) fn kept_client(settings: BrokerSettings, spec: ConnectSpec, keeper: &Arc<MemoryKeeper>) -> Self {
+        let (sender, events) = mpsc::channel(16);
+        let broker = Broker::new(settings, ClientSettings::default()).unwrap();
+        let keeper: Arc<dyn SessionKeeper> = keeper.clone();
+        let connection = broker.connect_client(ConnId(1), spec, Some(keeper), sender).unwrap();
+        Self { connection, events, inbox: VecDeque::new() }
     }
 
     /// Starts a client's connection.
     pub(crate) fn client(settings: BrokerSettings, spec: ConnectSpec) -> Self {
         let (sender, events) = mpsc::channel(16);
         let broker = Broker::new(settings, ClientSettings::default()).unwrap();
-        Self { connection: broker.connect_client(ConnId(1), spec, sender).unwrap(), events, inbox: VecDeque::new() }
+        Self {
+            connection: broker.connect_client(ConnId(1), spec, None, sender).unwrap(),
+            events,
+            inbox: VecDeque::new(),
+        }
     }
 
     /// Starts a connection of an onlooker's and waits until it is up.
@@ -67,15 +92,15 @@ impl Core {
         core
     }
 
-    pub(crate) fn submit(&self, command: BrokerCommand) {
+    pub(crate) fn submit(&mut self, command: BrokerCommand) {
         assert_eq!(self.connection.submit(command), Submitted::Queued);
     }
 
-    pub(crate) fn publish(&self, token: u64, message: Message) {
+    pub(crate) fn publish(&mut self, token: u64, message: Message) {
         self.submit(BrokerCommand::Publish { token: Some(Token(token)), message });
     }
 
-    pub(crate) fn ack(&self, delivery: Option<Delivery>) {
+    pub(crate) fn ack(&mut self, delivery: Option<Delivery>) {
         self.submit(BrokerCommand::Ack { delivery: delivery.unwrap() });
     }
 
@@ -121,9 +146,12 @@ impl Core {
 
     pub(crate) async fn message(&mut self) -> Received {
         self.next_that(|event| match event {
-            BrokerEvent::Message { delivery, message, subscriptions } => {
-                Some(Received { delivery: *delivery, message: message.clone(), subscriptions: subscriptions.clone() })
-            }
+            BrokerEvent::Message { delivery, origin, message, subscriptions } => Some(Received {
+                delivery: *delivery,
+                origin: *origin,
+                message: message.clone(),
+                subscriptions: subscriptions.clone(),
+            }),
             _ => None,
         })
         .await

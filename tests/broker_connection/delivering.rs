@@ -35,6 +35,8 @@ async fn the_broker_is_told_when_the_core_says_so_and_not_before() {
             core.published().await;
             let first = core.message().await;
             assert_eq!(payload(&first), "first");
+            let is_repeated = first.origin.map(|origin| origin.duplicate);
+            assert_eq!(is_repeated, (qos == Qos::ExactlyOnce).then_some(false));
             // A round trip, in which a message would have come.
             core.subscribe(2, "b", Qos::AtMostOnce).await;
             let early = |event: &BrokerEvent| match event {

@@ -67,6 +67,12 @@ impl Mosquitto {
         fs::read_to_string(self.file("log")).unwrap_or_default()
     }
 
+    /// Puts one more line into the configuration, for when the process is started again.
+    pub(crate) fn configure(&self, line: &str) {
+        let config = fs::read_to_string(self.file("mosquitto.conf")).unwrap();
+        fs::write(self.file("mosquitto.conf"), format!("{config}{line}\n")).unwrap();
+    }
+
     /// Starts the process and waits until it accepts connections.
     pub(crate) fn resume(&mut self) {
         let process = Command::new("mosquitto")

@@ -48,6 +48,17 @@ async fn retained(url: &str) -> BTreeSet<u64> {
 }
 
 #[tokio::test]
+async fn two_gateways_with_one_client_id_are_told_of_each_other() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start();
+        let mut one = Core::start(settings(&broker.url(), protocol));
+        one.up().await;
+        let _other = Core::start(settings(&broker.url(), protocol));
+        while !one.down().await.contains("perhaps another gateway uses client id `gateway` too") {}
+    }
+}
+
+#[tokio::test]
 async fn a_restart_of_the_broker_loses_no_accepted_message() {
     for protocol in BOTH {
         for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
@@ -123,7 +134,7 @@ async fn subscribes_and_publishes_given_while_the_broker_is_away_are_carried_out
 }
 
 /// Stands before a broker and ends the connection when the word comes by. Returns its address.
-async fn touchy_broker(broker: SocketAddr, word: &'static [u8]) -> SocketAddr {
+pub(crate) async fn touchy_broker(broker: SocketAddr, word: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

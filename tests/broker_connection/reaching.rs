@@ -184,4 +184,18 @@ async fn tls_to_a_port_without_tls_is_explained() {
     settings.ca = Some(other.path().join("ca.pem"));
     let reason = Core::start(settings).down().await;
     assert!(reason.starts_with("no TLS connection to mqtts://localhost"), "{reason}");
+    assert!(reason.contains("is it the broker's mqtts:// port? (mqtt:// is without TLS)"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_port_with_tls_that_is_spoken_to_without_is_explained() {
+    let broker = Mosquitto::with(|directory| {
+        make_certificates(directory);
+        let place = directory.display();
+        format!("allow_anonymous true\ncertfile {place}/broker.pem\nkeyfile {place}/broker.key")
+    });
+    for protocol in [Protocol::Auto, Protocol::V5, Protocol::V311] {
+        let reason = Core::start(settings(&broker.url(), protocol)).down().await;
+        assert!(reason.contains("if the port is for TLS, write mqtts:// in the URL"), "{reason}");
+    }
 }

@@ -8,15 +8,18 @@
 )]
 
 mod absent;
+mod arduino;
 mod battery;
 mod broker_loss;
 mod configured;
 mod discovery;
 mod embedded;
 mod foreign;
+mod framings;
 mod lifecycle;
 mod log;
 mod mistakes;
+mod noise;
 mod ports;
 mod probe;
 mod serial;

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use crate::support::gateway::{run, text_of};
-use crate::support::machine::Dongle;
+use crate::support::machine::Adapter;
 use crate::support::process::PATIENCE;
 use crate::support::{Gateway, Machine, Mosquitto, MosquittoSub, Node, frame, mosquitto_pub};
 
@@ -146,7 +146,7 @@ fn a_dongle_that_flaps_does_not_disturb_the_other() {
     assert!(!gateway.lines().iter().any(|line| line.contains("ttyUSB0") && line.contains("is down")));
 }
 
-fn node_of(dongle: &Option<Dongle>) -> Node {
+fn node_of(dongle: &Option<Adapter>) -> Node {
     dongle.as_ref().unwrap().node()
 }
 

@@ -84,6 +84,20 @@ fn decode_says_what_is_wrong_with_a_frame() {
     assert!(!text_of(&output).contains("panicked"));
 }
 
+#[test]
+fn decode_passes_over_what_is_no_hexadecimal_and_says_so() {
+    let home = TempDir::new().expect("a temporary directory");
+    let frames = home.path().join("frames");
+    std::fs::write(&frames, "0216\nno frame\n0217\n").expect("a file with frames");
+    let stdin = std::fs::File::open(&frames).expect("the file");
+    let output = program(home.path()).args(["decode", "-"]).stdin(stdin).output().expect("decode runs");
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for words in ["PINGREQ", "line 2, column 1: 'n' is no hexadecimal digit", "PINGRESP"] {
+        assert!(text.contains(words), "{words:?} is missing in:\n{text}");
+    }
+}
+
 /// Both subscribers print every message of the same sequence, and print it alike.
 fn prints_the_same(broker: &Mosquitto, address: &[&str], style: &[&str]) {
     let flags = [&["-q", "1", "-t", "iot/#"], style].concat();

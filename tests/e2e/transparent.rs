@@ -79,7 +79,7 @@ fn a_device_that_the_broker_refuses_is_told_so_and_so_is_the_log() {
     // Under this name the broker knows the gateway itself.
     node.send("LL 04 04 01 003C 'mqttsn-gateway-1'");
     let [] = node.expect("03 05 03");
-    let line = gateway.wait_for("was refused: the broker answered client id not accepted");
+    let line = gateway.wait_for("was refused: its client id is the gateway's own at the broker");
     assert!(line.contains("client \"mqttsn-gateway-1\" from UDP 127.0.0.1:"), "{line}");
     // The gateway's own connection is none the worse for it.
     Node::udp(gateway.udp()).connect("another");

@@ -14,7 +14,7 @@ use mqttsn_gateway::wire::Qos;
 use crate::words;
 use crate::world::World;
 
-pub(crate) use memory::BrokerMemory;
+pub(crate) use memory::{BrokerMemory, origin};
 
 mod memory;
 
@@ -139,6 +139,13 @@ impl<'w> Broker<'w> {
         let ids = subscriptions.iter().filter_map(|asked| Some(asked.filter.as_ref()?.1)).collect();
         let conn = subscriptions.first().map_or(ConnId::OWN, |asked| asked.conn);
         self.world.broker.send(conn, message(topic, qos, payload, false), ids);
+        self.world.broker_acts();
+    }
+
+    /// One message over one connection, whatever is subscribed to there.
+    #[track_caller]
+    pub(crate) fn sends_on(&mut self, connection: &Asked, topic: &str, qos: u8, payload: &str) {
+        self.world.broker.send(connection.conn, message(topic, qos, payload, false), Vec::new());
         self.world.broker_acts();
     }
 

@@ -333,3 +333,25 @@ fn a_message_that_does_not_fit_into_the_client_s_frames_is_dropped() {
     world.client("C").hears(&format!("3c0c2261620001{}", "78".repeat(53))).says("070d6162000100");
     world.broker().gets("ACK 2");
 }
+
+#[test]
+fn a_regack_for_another_topic_id_is_no_answer() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").subscribes("a/+", 1, 0);
+    world.broker().publishes("a/b", 0, "x");
+    world.client("C").hears("090a00010001612f62").says("070b0002000100 REGACK for id 2");
+    world.passes(10.0);
+    world.client("C").hears("090a00010001612f62").says("070b0100000100 with its octets swapped");
+    world.client("C").hears("080c000001000078");
+}
+
+#[test]
+fn a_refusal_of_a_register_need_not_name_the_id() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").subscribes("a/+", 1, 0);
+    world.broker().publishes("a/b", 0, "x");
+    world.client("C").hears("090a00010001612f62").says("070b0000000103");
+    world.notes("undeliverable c1 a/b: TopicRefused");
+}

@@ -142,6 +142,17 @@ fn a_gwinfo_from_anyone_tells_of_a_gateway() {
 }
 
 #[test]
+fn an_advertise_that_does_not_say_when_the_next_one_comes_counts_like_a_gwinfo() {
+    let mut world = World::with_broker();
+    world.client("G").says("0500070000 ADVERTISE, duration 0");
+    world.notes("gateway 7 heard at G");
+    world.passes(QUARTER);
+    world.client("G").says("0500070000");
+    world.passes(3.0 * QUARTER);
+    world.notes("gateway 7 gone");
+}
+
+#[test]
 fn a_gateway_s_own_advertise_comes_back_to_it_and_tells_nothing() {
     let mut world = advertising();
     world.client("C").says_to_all("0500010384");

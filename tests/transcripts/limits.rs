@@ -27,6 +27,23 @@ fn one_client_too_many_is_told_congestion() {
 }
 
 #[test]
+fn where_there_is_no_place_a_client_may_have_the_one_that_it_frees() {
+    let mut world = World::with_settings(|settings| settings.limits.clients = 1);
+    world.client("C").connects("c1");
+    world.client("C").says("08040401003c6332").hears("030500");
+    world.notes("replaced c1 by c2");
+    world.notes("connected c2");
+    world.client("C").says("08040c01003c6333 with a will").hears("0206");
+    world.notes("replaced c2 by c3");
+    world.client("C").says("08040001003c6334").hears("030500 a handshake is not kept either");
+    world.notes("replaced c3 by c4");
+    world.notes("connected c4, persistent");
+    world.client("C").says("08040401003c6335").hears("030501 a persistent session is kept");
+    world.notes("CONNECT of C refused: TooManyClients { limit: 1 }");
+    world.client("C").says("0216").hears("0217");
+}
+
+#[test]
 fn one_subscription_too_many_is_told_congestion() {
     let mut world = with_limits(|limits| limits.subscriptions_per_client = 1);
     world.client("C").subscribes("a/b", 1, 1);

@@ -57,6 +57,42 @@ mod aggregating {
     mod shared_will;
 }
 
+/// All clients over one MQTT connection, with a store.
+#[path = "."]
+mod durable {
+    use crate::{broker, frames, world};
+
+    /// What the dialogues start from in this mode.
+    type World = world::WorldOver<world::Durable>;
+
+    mod connect;
+    mod conversations;
+    mod deliver;
+    mod discovery;
+    mod encapsulation;
+    mod limits;
+    mod lossy;
+    mod mapping;
+    mod matrix;
+    mod outages;
+    mod publish;
+    mod queueing;
+    mod quirks;
+    mod register;
+    mod retry;
+    mod sleep;
+    mod strays;
+    mod subscribe;
+    mod takeover;
+    mod will;
+
+    mod covers;
+    mod retained;
+    mod routing;
+    mod shared_outages;
+    mod shared_will;
+}
+
 /// An MQTT connection for each client.
 #[path = "."]
 mod transparent {

@@ -101,7 +101,7 @@ fn a_client_id_cannot_reach_into_another_s_tree() {
     let mut world = prefixed("{client_id}/");
     world.client("D").connects("c1/#/+");
     world.client("D").says("080c026162000078");
-    world.broker().gets("PUBLISH q0 c1____/ab x");
+    world.broker().gets("PUBLISH q0 c1%2F%23%2F%2B/ab x");
 }
 
 #[test]

@@ -59,6 +59,14 @@ fn the_broker_s_refusal_is_told_by_its_kind() {
 }
 
 #[test]
+fn a_client_may_not_have_the_id_that_the_gateway_has_at_the_broker() {
+    let mut world = World::with_settings(|settings| settings.reserved_client_id = Some("gw".into()));
+    world.client("C").sends(&frames::connect("gw", 0x04, 60)).hears("030503");
+    world.notes("CONNECT of C refused: GatewaysOwnId");
+    world.client("C").connects("gw2");
+}
+
+#[test]
 fn a_broker_that_cannot_be_reached_is_congestion() {
     let mut world = by_hand();
     let connect = asks(&mut world, "C", "c1", 0x04);
@@ -73,6 +81,21 @@ fn a_broker_that_does_not_answer_in_time_is_congestion() {
     let mut world = by_hand();
     asks(&mut world, "C", "c1", 0x04);
     world.passes(29.9);
+    world.passes(0.1);
+    world.client("C").hears("030501");
+    world.notes("CONNECT of C refused: BrokerSilent");
+    world.broker().gets("DISCONNECT");
+}
+
+#[test]
+fn a_client_that_repeats_its_connect_hears_no_later_that_the_broker_is_silent() {
+    let mut world = by_hand();
+    asks(&mut world, "C", "c1", 0x04);
+    for _ in 0..2 {
+        world.passes(10.0);
+        world.client("C").sends(&frames::connect("c1", 0x04, 60));
+    }
+    world.passes(9.9);
     world.passes(0.1);
     world.client("C").hears("030501");
     world.notes("CONNECT of C refused: BrokerSilent");

@@ -410,7 +410,26 @@ fn qos_minus_one_can_be_switched_off() {
     let mut world = World::with_link(|link| link.qos_minus_one = false);
     world.client("C").says("080c626162000078").hears("070d6162000003 not supported");
     world.notes("anonymous C refused: AnonymousOff");
+    world.passes(1.0);
     world.client("C").connects("c1");
     world.client("C").says("080c626162000778").hears("070d6162000703");
+    world.notes("anonymous C refused: AnonymousOff");
+}
+
+#[test]
+fn the_refusals_of_qos_minus_one_go_out_at_the_rate_of_all_answers_to_strangers() {
+    let mut world = World::with_link(|link| link.qos_minus_one = false);
+    for answer in ["070d6162000003", "", ""] {
+        world.client("C").says("080c626162000078");
+        world.notes("anonymous C refused: AnonymousOff");
+        if !answer.is_empty() {
+            world.client("C").hears(answer);
+        }
+    }
+    assert_eq!((world.stats().strays, world.stats().strays_unanswered), (3, 2));
+    world.client("C").says("0216");
+    assert_eq!(world.stats().strays_unanswered, 3);
+    world.passes(1.0);
+    world.client("C").says("080c626162000078").hears("070d6162000003");
     world.notes("anonymous C refused: AnonymousOff");
 }

@@ -93,10 +93,16 @@ fn what_no_broker_grants_is_refused_at_once() {
 }
 
 #[test]
-fn a_reserved_topic_id_type_is_malformed() {
-    let mut world = connected();
-    world.client("C").garbles("07120300120001");
+fn a_reserved_topic_id_type_is_malformed_and_a_client_is_told_so() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").garbles("081223000d612f62").hears("0813000000000d03");
     world.notes("malformed from C: reserved_topic_id_type");
+    world.client("C").garbles("081403000e612f62").hears("0415000e");
+    world.notes("malformed from C: reserved_topic_id_type");
+    assert_eq!(world.stats().malformed, 2);
+    world.client("D").garbles("081223000d612f62");
+    world.notes("malformed from D: reserved_topic_id_type");
     world.client("C").garbles("061222001161 short, one octet");
     world.notes("malformed from C: topic_field_size");
 }

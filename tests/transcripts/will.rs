@@ -167,6 +167,14 @@ fn with_stored_will(flags: u8) -> World {
     world
 }
 
+/// The old will goes out, and what else the session leaves behind is another test's business.
+fn gets_the_old_will(world: &mut World) {
+    let publish = world.broker().gets("PUBLISH q1 old bye");
+    world.notes("will of c1 to old");
+    settles(world, publish);
+    world.ignore();
+}
+
 /// Loses c1 and returns the will that the broker gets.
 fn loses(world: &mut World) -> Option<String> {
     world.passes(90.0);
@@ -203,6 +211,7 @@ fn connect_with_will_and_a_kept_session_keeps_the_will_until_the_new_one_is_ther
     let mut world = with_stored_will(0x08);
     world.client("C").hears("0206").says("050700612f WILLTOPIC a/").hears("0208");
     abandons(&mut world, "0208");
+    gets_the_old_will(&mut world);
     assert_eq!(reconnects_and_is_lost(&mut world).unwrap(), "PUBLISH q1 old bye");
 
     let mut world = with_stored_will(0x08);
@@ -252,6 +261,40 @@ fn a_client_that_is_silent_when_asked_is_asked_three_times_more_and_then_forgott
         world.client("C").says("0216").hears("0218");
         world.notes("stray C");
     }
+}
+
+#[test]
+fn the_old_will_of_a_connected_client_goes_out_when_its_new_handshake_is_abandoned() {
+    for sleeps in [false, true] {
+        let mut world = World::with_broker();
+        world.client("C").connects_with_will("c1", Persistent, "old", "bye");
+        if sleeps {
+            world.client("C").sleeps("c1", 3_600);
+        }
+        world.client("C").sends(&frames::connect("c1", 0x08, 60)).hears("0206");
+        world.passes(5.0);
+        world.client("C").sends(&frames::connect("c1", 0x08, 60)).hears("0206 the CONNECT comes twice");
+        abandons(&mut world, "0206");
+        gets_the_old_will(&mut world);
+    }
+}
+
+#[test]
+fn the_old_will_of_a_client_that_was_away_does_not_go_out_when_its_handshake_is_abandoned() {
+    let mut world = World::with_broker();
+    world.client("C").connects_with_will("c1", Persistent, "old", "bye");
+    world.client("C").disconnects("c1");
+    world.client("C").sends(&frames::connect("c1", 0x08, 60)).hears("0206");
+    abandons(&mut world, "0206");
+}
+
+#[test]
+fn the_old_will_goes_out_when_another_client_takes_the_address_in_mid_handshake() {
+    let mut world = with_stored_will(0x08);
+    world.client("C").hears("0206");
+    world.client("C").sends(&frames::connect("c2", 0x04, 60)).hears("030500");
+    world.notes("replaced c1 by c2");
+    gets_the_old_will(&mut world);
 }
 
 #[test]

@@ -31,11 +31,13 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::Undeliverable { client_id, topic, why } => {
             format!("undeliverable {client_id} {}: {why:?}", topic.as_str())
         }
+        Notice::Unacknowledged { client_id, topic } => format!("{client_id} does not acknowledge {}", topic.as_str()),
         Notice::QueueOverflow { client_id } => format!("overflow {client_id}"),
         Notice::SubscriptionLost { filter, reason } => format!("subscription lost {}: {reason:?}", filter.as_str()),
         Notice::GatewayHeard { peer: from, gw_id } => format!("gateway {} heard at {}", gw_id.0, peer(*from)),
         Notice::GatewayGone { gw_id, .. } => format!("gateway {} gone", gw_id.0),
         Notice::Stray { peer: from } => format!("stray {}", peer(*from)),
+        Notice::KeptRefused { topic, .. } => format!("dropped what was kept on {}", topic.as_str()),
         Notice::Malformed { peer: from, error } => format!("malformed from {}: {}", peer(*from), error.label()),
     }
 }

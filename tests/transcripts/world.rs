@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
-    BrokerCommand, Cast, ClientPhase, ConnId, ConnectSpec, Gateway, Input, Instant, LinkAddress, LinkId, LinkSettings,
-    LinkState, Mode, Output, Outputs, Peer, Settings, Stats,
+    BrokerCommand, Cast, ClientPhase, ConnId, ConnectSpec, Durability, Gateway, Input, Instant, LinkAddress, LinkId,
+    LinkSettings, LinkState, Mode, Output, Outputs, Peer, Settings, Stats,
 };
 use mqttsn_gateway::wire::TopicId;
 
@@ -47,9 +47,17 @@ pub(crate) struct WorldOver<M> {
 
 pub(crate) struct Aggregating;
 pub(crate) struct Transparent;
+/// Aggregating, with a store that has everything at once.
+pub(crate) struct Durable;
 
 pub(crate) trait IsMode {
     const MODE: Mode;
+    const DURABILITY: Durability = Durability::Nothing;
+}
+
+impl IsMode for Durable {
+    const MODE: Mode = Mode::Aggregating;
+    const DURABILITY: Durability = Durability::Strict;
 }
 
 impl IsMode for Aggregating {
@@ -91,6 +99,10 @@ impl<M: IsMode> WorldOver<M> {
 
     /// A gateway that has never heard of its broker.
     pub(crate) fn without_broker(change: impl FnOnce(&mut Settings)) -> Self {
+        let change = |settings: &mut Settings| {
+            settings.durability = M::DURABILITY;
+            change(settings);
+        };
         Self { world: World::without_broker(M::MODE, change), mode: PhantomData }
     }
 
@@ -283,8 +295,13 @@ impl World {
     fn take(&mut self, input: Input<'_>) {
         self.gateway.handle(self.now, input, &mut self.out);
         let (outputs, frames) = self.out.drain();
+        let mut stored = None;
         for output in outputs {
             let event = match output {
+                Output::Persist { token, .. } => {
+                    stored = Some(token);
+                    continue;
+                }
                 Output::Send { to, frame } => {
                     let octets = frames.octets(&frame).to_vec();
                     frames::check(&octets);
@@ -308,6 +325,9 @@ impl World {
             self.pending.push_back(event);
         }
         self.out.clear();
+        if let Some(token) = stored {
+            return self.take(Input::Stored(token));
+        }
         assert_eq!(self.gateway.stats().frames_out, self.frames_sent, "the count of frames sent");
         if let Some(deadline) = self.gateway.next_deadline() {
             assert!(deadline > self.now, "a deadline lies in the past");

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::problem::Problem;
 use super::raw::{RawBroker, RawConfig, RawGateway, RawLog, RawTimers, RawUdp};
-use super::{Config, Devices, Log, Mode, Queues, links, mistakes, topics};
+use super::{Config, Devices, Log, Mode, Queues, links, mistakes, outage, topics};
 use crate::broker::{BrokerSettings, BrokerUrl, Protocol, RetainedMessages, Scheme};
 use crate::core::Timers;
 use crate::ops::logging::{LogFormat, parse_filter};
@@ -21,8 +21,8 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
     let RawGateway { id, name, mode, data_dir } = raw.gateway;
     let (limits, queues) = raw.limits.check()?;
     let name = gateway_name(name)?;
-    no_data_dir(&data_dir)?;
     let embedded_broker = raw.broker.embedded.as_deref().map(embedded_address).transpose()?;
+    let timers = timers(&raw.timers)?;
     let devices = devices(&raw.broker, &name)?;
     let topic_prefix = topics::prefix(&raw.broker.topic_prefix)?;
     let udp = links::listeners(raw.udp.unwrap_or_else(|| vec![RawUdp::default()]))?;
@@ -35,16 +35,18 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
         file: None,
         gw_id: gateway_id(id)?,
         mode: mode_named(&mode)?,
-        broker: broker(raw.broker, &name, queues)?,
+        broker: broker(raw.broker, &name, queues, timers.session_expiry)?,
         devices,
         embedded_broker,
         name,
         udp,
         serial,
         topic_prefix,
+        keeping: outage::keeping(&data_dir, &raw.store)?,
+        outage: outage::outage(raw.outage)?,
         queue: topics::queue_rules(raw.queue)?,
         predefined: topics::predefined(raw.predefined)?,
-        timers: timers(&raw.timers)?,
+        timers,
         limits,
         queues,
         log: log(raw.log)?,
@@ -77,15 +79,7 @@ fn mode_named(mode: &str) -> Result<Mode, Problem> {
     }
 }
 
-fn no_data_dir(data_dir: &str) -> Result<(), Problem> {
-    if data_dir.is_empty() {
-        return Ok(());
-    }
-    Err(Problem::at(["gateway", "data_dir"], "`data_dir` is not in this version yet; use \"\"")
-        .hint("sessions and queues are kept in memory and end with the gateway"))
-}
-
-fn broker(raw: RawBroker, name: &str, queues: Queues) -> Result<BrokerSettings, Problem> {
+fn broker(raw: RawBroker, name: &str, queues: Queues, session_expiry: Duration) -> Result<BrokerSettings, Problem> {
     let url = raw.url.parse::<BrokerUrl>().map_err(|error| {
         Problem::at(["broker", "url"], error.to_string()).hint("example: url = \"mqtt://localhost:1883\"")
     })?;
@@ -119,6 +113,7 @@ fn broker(raw: RawBroker, name: &str, queues: Queues) -> Result<BrokerSettings, 
         keep_alive: broker_keep_alive(raw.keep_alive.0)?,
         queue: queues.broker_queue,
         in_flight: queues.broker_in_flight,
+        session_expiry,
         retained: RetainedMessages::default(),
     })
 }
@@ -255,7 +250,7 @@ fn log(raw: RawLog) -> Result<Log, Problem> {
     Ok(Log { level: raw.level, format })
 }
 
-fn one_of(path: [&str; 2], found: &str, known: &[&str]) -> Problem {
+pub(super) fn one_of(path: [&str; 2], found: &str, known: &[&str]) -> Problem {
     let [section, key] = path;
     let meant = meant(found, known);
     Problem::at(path, format!("`{key}` in [{section}] cannot be {found:?}{meant}; use {}", or(known)))

@@ -69,6 +69,7 @@ section! {
         queued_bytes_per_client: usize,
         messages_per_wake_up: usize,
         unacknowledged_deliveries: usize,
+        withheld_frames: usize,
         qos_minus_one_per_second: u32,
         strays_per_second: u32,
     }

@@ -12,7 +12,7 @@ use crate::links::serial::{
     CharacterFormat, ControlLine, FlowControl, Inventory, PortName, PortNameError, UnknownName,
 };
 use crate::links::{SerialSettings, UdpSettings};
-use crate::wire::framing::Framing;
+use crate::wire::framing::{FrameSize, Framing};
 
 /// The largest frame that MQTT-SN's length field can name (MQTT-SN 1.2 §5.2.1).
 const LARGEST_FRAME: usize = 65_535;
@@ -115,14 +115,15 @@ fn port(index: usize, raw: RawSerial, inventory: &Inventory) -> Result<Serial, P
     let has_rate = !matches!(name, PortName::Tcp { .. });
     let assumed = [("baud", baud.is_none() && has_rate), ("framing", framing.is_none())];
     let default = SerialSettings::of(name);
+    let framing = framing.map_or(Ok(default.framing), |name| framing_named(index, &name))?;
     let settings = SerialSettings {
         baud: baud.map_or(default.baud, Into::into),
-        framing: framing.map_or(Ok(default.framing), |name| framing_named(index, &name))?,
+        framing,
         format: format.map_or(Ok(default.format), |name| format_named(index, &name))?,
         flow_control: flow_control.map_or(Ok(default.flow_control), |name| flow_control_named(index, &name))?,
         dtr: control_line(dtr),
         rts: control_line(rts),
-        max_frame: frame_size("serial", index, max_frame.unwrap_or(default.max_frame))?,
+        max_frame: serial_frame_size(index, framing, max_frame)?,
         gap: gap.map_or(default.gap, |gap| gap.0),
         receive_gap: receive_gap.map(|gap| gap.0),
         settle: settle.map_or(default.settle, |settle| settle.0),
@@ -206,18 +207,23 @@ fn reopen_delays(index: usize, settings: &SerialSettings) -> Result<(), Problem>
     Ok(())
 }
 
-/// Framings that are agreed but not served yet.
-const LATER_FRAMINGS: [&str; 4] = ["cobs-crc", "xbee", "xbee-escaped", "aquila"];
-
 fn framing_named(index: usize, name: &str) -> Result<Framing, Problem> {
     let at = |text: String| Problem::in_entry("serial", index, "framing", text);
     let known = Framing::ALL.map(Framing::name);
-    if LATER_FRAMINGS.contains(&name) {
-        return Err(at(format!("`framing = {name:?}` is not in this version yet; use {}", or(&known))));
-    }
     name.parse().map_err(|_| {
         at(format!("`framing` in [[serial]] cannot be {name:?}{}; use {}", meant(name, &known), or(&known)))
     })
+}
+
+fn serial_frame_size(index: usize, framing: Framing, octets: Option<usize>) -> Result<usize, Problem> {
+    let FrameSize { default, longest } = framing.frame_size();
+    let octets = frame_size("serial", index, octets.unwrap_or(default))?;
+    if octets > longest {
+        let text =
+            format!("`max_frame` in [[serial]] must be at most {longest} octets with framing {:?}", framing.name());
+        return Err(Problem::in_entry("serial", index, "max_frame", text).hint("its dongles break at longer frames"));
+    }
+    Ok(octets)
 }
 
 fn frame_size(section: &str, index: usize, octets: usize) -> Result<usize, Problem> {

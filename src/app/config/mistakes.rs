@@ -8,13 +8,17 @@ pub(super) const REFERENCE: &str = include_str!("../../../gateway.toml");
 /// Keys that are agreed but not served yet, with what to do until then. An empty section is the file's top level.
 const LATER: [(&str, &str, &str); 1] = [("", "admin", "leave the section out; the log says what the gateway does")];
 
-/// Turns a message of the parser into the problem and the hints that help.
-pub(super) fn explain(path: &[Step], message: &str) -> (String, Vec<String>) {
+/// Turns a message of the parser into the problem and the hints that help. `is_section` tells whether what stands under
+/// a name at the top of the file is a section.
+pub(super) fn explain(path: &[Step], message: &str, is_section: impl Fn(&str) -> bool) -> (String, Vec<String>) {
     let section = Section::of(path);
     let mut quoted = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field ") {
         let key = quoted.next().unwrap_or_default();
         let known = quoted.collect::<Vec<_>>();
+        if section.name.is_empty() && !is_section(key) {
+            return key_without_section(key, &known);
+        }
         return unknown_key(&section, key, &known);
     }
     if message.starts_with("missing field ") {
@@ -39,6 +43,17 @@ fn unknown_key(section: &Section, key: &str, known: &[&str]) -> (String, Vec<Str
         None => what,
     };
     (problem, vec![format!("known {kind}: {}", known.join(", "))])
+}
+
+/// A key stands above the first section.
+fn key_without_section(key: &str, sections: &[&str]) -> (String, Vec<String>) {
+    let problem = format!("unknown key `{key}` above the first section");
+    let homes = sections_with(key).into_iter().map(header).collect::<Vec<_>>();
+    if homes.is_empty() {
+        return (problem, vec![format!("known sections: {}", sections.join(", "))]);
+    }
+    let homes = homes.join(" or ");
+    (format!("{problem}; it belongs into {homes}"), vec![format!("write it below a line {homes}")])
 }
 
 /// Returns the known word that was probably meant.
@@ -116,21 +131,31 @@ fn plain(expected: &str) -> &str {
     }
 }
 
-/// Finds a key's line in the reference file, whether commented out there or not.
+/// Finds a key's line in the reference file.
 pub(super) fn example(section: &str, key: &str) -> Option<String> {
+    let (_, line) = reference_lines(key).find(|(within, _)| *within == section)?;
+    let value = line.split("  #").next().unwrap_or(line);
+    Some(format!("example: {}", value.trim_end()))
+}
+
+/// Returns the sections that know a key.
+fn sections_with(key: &str) -> Vec<&'static str> {
+    let mut sections: Vec<_> = reference_lines(key).map(|(section, _)| section).collect();
+    sections.dedup();
+    sections
+}
+
+/// Returns a key's lines in the reference file, commented out there or not, and the section of each.
+fn reference_lines(key: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let mut within = "";
-    for line in REFERENCE.lines() {
+    REFERENCE.lines().filter_map(move |line| {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if line.starts_with('[') {
             within = line.trim_matches(['[', ']']);
         }
         let is_key = line.split_once(" = ").is_some_and(|(name, _)| name == key);
-        if within == section && is_key {
-            let value = line.split("  #").next().unwrap_or(line);
-            return Some(format!("example: {}", value.trim_end()));
-        }
-    }
-    None
+        is_key.then_some((within, line))
+    })
 }
 
 /// The section in which a path ends.

@@ -5,6 +5,7 @@ mod limits;
 mod links;
 mod mistakes;
 mod multicast;
+mod outage;
 mod overrides;
 mod problem;
 mod raw;
@@ -14,15 +15,18 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::broker::BrokerSettings;
+use bytestring::ByteString;
+
+use crate::broker::{BrokerSettings, ClientSettings};
 pub use crate::core::Mode;
 use crate::core::topics::TopicName;
-use crate::core::{Limits, LinkId, LinkSettings, PrefixTemplate, QueueRule, Settings, Timers};
+use crate::core::{Limits, LinkId, LinkSettings, OutageSettings, PrefixTemplate, QueueRule, Settings, Timers};
 use crate::links::{LinkConfig, SerialSettings, UdpSettings};
 use crate::ops::logging::LogFormat;
 use crate::wire::{GwId, TopicId};
 
 pub use limits::{ChangedLimit, Queues, changed as changed_limits};
+pub use outage::Keeping;
 pub use overrides::Overrides;
 pub use problem::ConfigError;
 
@@ -49,6 +53,9 @@ pub struct Config {
     pub serial: Vec<Serial>,
     pub predefined: BTreeMap<TopicId, TopicName>,
     pub topic_prefix: PrefixTemplate,
+    pub keeping: Keeping,
+    /// Messages while the broker is away.
+    pub outage: OutageSettings,
     pub queue: Vec<QueueRule>,
     pub timers: Timers,
     pub limits: Limits,
@@ -121,11 +128,26 @@ impl Config {
             gw_id: self.gw_id,
             mode: self.mode,
             topic_prefix: self.topic_prefix.clone(),
+            durability: self.keeping.durability,
+            outage: self.outage.clone(),
             queue: self.queue.clone(),
             timers: self.timers,
             limits: self.limits,
             predefined: self.predefined.clone(),
             links: link_ids().zip(links).collect(),
+            reserved_client_id: self.reserved_client_id().map(ByteString::from),
+            hash_seed: fastrand::u64(..),
+        }
+    }
+
+    /// Returns the client id that no device may have, because it would be the gateway's own at the broker.
+    fn reserved_client_id(&self) -> Option<String> {
+        match self.mode {
+            Mode::Aggregating => None,
+            Mode::Transparent => {
+                let client_id = self.devices.client_id.clone();
+                ClientSettings { client_id, ..ClientSettings::default() }.client_called(&self.broker.client_id)
+            }
         }
     }
 

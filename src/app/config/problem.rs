@@ -107,7 +107,7 @@ impl<'a> Source<'a> {
             let path = error.path().iter().filter_map(step).collect::<Vec<_>>();
             let inner = error.into_inner();
             let place = inner.span().map_or_else(|| self.place(&path), |span| self.position(span.start));
-            let (problem, hints) = super::mistakes::explain(&path, inner.message());
+            let (problem, hints) = super::mistakes::explain(&path, inner.message(), |name| self.is_section(name));
             ConfigError { place, problem, hints }
         })
     }
@@ -161,6 +161,12 @@ impl<'a> Source<'a> {
             }
         }
         Some(value.span())
+    }
+
+    fn is_section(&self, name: &str) -> bool {
+        let document = DeTable::parse(self.text).ok();
+        let value = document.as_ref().and_then(|document| entry(document.get_ref(), name));
+        value.is_none_or(|value| matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)))
     }
 
     fn position(&self, offset: usize) -> Place {

@@ -12,9 +12,11 @@ use secrecy::SecretString;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::limits::RawLimits;
-use crate::core::{LinkSettings, Timers};
+use super::outage;
+use crate::core::{Durability, LinkSettings, OutageSettings, Timers};
 use crate::links::UdpSettings;
 use crate::links::serial::Inventory;
+use crate::store::StoreSettings;
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +26,8 @@ pub(super) struct RawConfig {
     /// `None` is the default listener; `udp = []` is no listener.
     pub(super) udp: Option<Vec<RawUdp>>,
     pub(super) serial: Vec<RawSerial>,
+    pub(super) store: RawStore,
+    pub(super) outage: RawOutage,
     pub(super) queue: Vec<RawQueue>,
     pub(super) predefined: BTreeMap<String, String>,
     pub(super) timers: RawTimers,
@@ -99,6 +103,33 @@ pub(super) struct RawSerial {
 }
 
 #[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStore {
+    pub(super) on_failure: String,
+    pub(super) commit_every: Span,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawOutage {
+    pub(super) policy: String,
+    pub(super) qos0: String,
+    pub(super) max_age: SpanOrNever,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) topic: Vec<RawOutageTopic>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOutageTopic {
+    pub(super) filter: String,
+    pub(super) policy: Option<String>,
+    pub(super) qos0: Option<String>,
+    pub(super) max_age: Option<SpanOrNever>,
+}
+
+#[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawQueue {
     pub(super) filter: String,
@@ -128,7 +159,7 @@ pub(super) struct RawLog {
 
 impl Default for RawGateway {
     fn default() -> Self {
-        Self { id: 1, name: "gateway-1".into(), mode: "aggregating".into(), data_dir: String::new() }
+        Self { id: 1, name: "gateway-1".into(), mode: "aggregating".into(), data_dir: "data".into() }
     }
 }
 
@@ -199,6 +230,27 @@ impl RawSerial {
             send_queue: None,
             qos_minus_one: None,
             advertise: None,
+        }
+    }
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        let StoreSettings { commit_every, .. } = StoreSettings::default();
+        Self { on_failure: outage::failure_name(Durability::Strict).into(), commit_every: Span(commit_every) }
+    }
+}
+
+impl Default for RawOutage {
+    fn default() -> Self {
+        let OutageSettings { messages, octets, max_age, policy, qos0, rules: _ } = OutageSettings::default();
+        Self {
+            policy: outage::policy_name(policy).into(),
+            qos0: outage::policy_name(qos0).into(),
+            max_age: SpanOrNever(max_age),
+            messages: messages as u64,
+            bytes: octets as u64,
+            topic: Vec::new(),
         }
     }
 }

@@ -36,6 +36,21 @@ fn an_unknown_key_names_its_line_the_nearest_key_and_the_known_ones() {
 }
 
 #[test]
+fn a_key_above_the_first_section_names_the_section_where_it_belongs() {
+    assert_eq!(
+        complaint("id = 1\n[log]\nlevel = \"info\"\n"),
+        "gateway.toml:1:1: unknown key `id` above the first section; it belongs into [gateway]\n  \
+         write it below a line [gateway]"
+    );
+    assert!(complaint("max_frame = 128\n").contains("it belongs into [[udp]] or [[serial]]"));
+    assert_eq!(
+        complaint("zzz = 1\n"),
+        "gateway.toml:1:1: unknown key `zzz` above the first section\n  \
+         known sections: gateway, broker, udp, serial, queue, predefined, timers, limits, log"
+    );
+}
+
+#[test]
 fn a_key_of_a_later_version_says_so() {
     assert_eq!(
         complaint("[gateway]\ndata_dir = \"data\"\n"),
@@ -43,8 +58,9 @@ fn a_key_of_a_later_version_says_so() {
          sessions and queues are kept in memory and end with the gateway"
     );
     assert_eq!(
-        complaint("[[serial]]\nport = \"COM3\"\nframing = \"xbee\"\n"),
-        "gateway.toml:3:11: `framing = \"xbee\"` is not in this version yet; use \"raw\" or \"slip\" or \"slip-crc\""
+        complaint("[[serial]]\nport = \"COM3\"\nframing = \"xbe\"\n"),
+        "gateway.toml:3:11: `framing` in [[serial]] cannot be \"xbe\" (did you mean \"xbee\"?); use \"raw\" or \"slip\" \
+         or \"slip-crc\" or \"cobs-crc\" or \"xbee\" or \"xbee-escaped\" or \"aquila\""
     );
     assert_eq!(
         complaint("[broker]\nurl = \"wss://broker.example\"\n"),
@@ -145,6 +161,10 @@ fn a_value_out_of_range_is_refused() {
         ("[[serial]]\nport = \"COM3\"\nsend_queue = 0", "`send_queue` in [[serial]] must be from 1 to"),
         ("[[serial]]\nport = \"COM3\"\nreopen_after = \"0s\"", "`reopen_after` in [[serial]] must be at least 10ms"),
         ("[[serial]]\nport = \"COM3\"\nframing = \"slip-crc16\"", "(did you mean \"slip-crc\"?)"),
+        (
+            "[[serial]]\nport = \"COM3\"\nframing = \"aquila\"\nmax_frame = 60",
+            "`max_frame` in [[serial]] must be at most 59 octets with framing \"aquila\"",
+        ),
         ("udp = []", "the gateway has neither a UDP listener nor a serial port"),
     ] {
         let complaint = complaint(text);

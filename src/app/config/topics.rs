@@ -79,23 +79,33 @@ pub(super) fn queue_rules(raw: Vec<RawQueue>) -> Result<Vec<QueueRule>, Problem>
     Ok(rules)
 }
 
-fn queue_rule(index: usize, RawQueue { filter, policy, max_age }: &RawQueue) -> Result<QueueRule, Problem> {
-    let at = |key: &str, text: String| Problem::in_entry("queue", index, key, text);
+/// Reads the filter of an entry in a list of sections.
+pub(super) fn filter_in(
+    section: &'static str,
+    filter: &str,
+    at: impl Fn(String) -> Problem,
+) -> Result<TopicFilter, Problem> {
     let parsed = TopicFilter::parse(filter.as_bytes()).map_err(|error| {
-        at("filter", format!("`filter` in [[queue]] cannot be {filter:?}: {error}"))
+        at(format!("`filter` in [[{section}]] cannot be {filter:?}: {error}"))
             .hint("write a topic as the broker knows it, or with + and # many: filter = \"cmd/#\"")
     })?;
     if parsed.shared_group().is_some() {
-        return Err(at("filter", format!("`filter` in [[queue]] cannot be {filter:?}: no topic is named $share/..."))
+        return Err(at(format!("`filter` in [[{section}]] cannot be {filter:?}: no topic is named $share/..."))
             .hint("leave out $share and the group"));
     }
+    Ok(parsed)
+}
+
+fn queue_rule(index: usize, RawQueue { filter, policy, max_age }: &RawQueue) -> Result<QueueRule, Problem> {
+    let at = |key: &str, text: String| Problem::in_entry("queue", index, key, text);
+    let filter = filter_in("queue", filter, |text| at("filter", text))?;
     let max_age = max_age.and_then(|age| age.0);
     if max_age.is_some_and(|age| age.is_zero()) {
         return Err(at("max_age", "`max_age` in [[queue]] must be longer than 0s".into())
             .hint("max_age = \"never\" keeps messages as long as it takes"));
     }
     let policy = policy.as_deref().map(|name| policy_named(index, name)).transpose()?.unwrap_or_default();
-    Ok(QueueRule { filter: parsed, policy, max_age })
+    Ok(QueueRule { filter, policy, max_age })
 }
 
 fn policy_named(index: usize, name: &str) -> Result<QueuePolicy, Problem> {

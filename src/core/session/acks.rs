@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::deliver::Healing;
+use super::keep::Progress;
 use super::outbox::{InFlight, Pace, Step};
 use super::presence::Phase;
 use crate::core::context::Context;
@@ -12,7 +13,10 @@ use crate::wire::{MsgId, PubAck, PubComp, PubRec, PubRel, Qos, RegAck, ReturnCod
 impl Session {
     pub(super) fn on_reg_ack(&mut self, cx: &mut Context<'_>, ack: RegAck) {
         let Some(InFlight { step: Step::Register { topic_id, msg_id }, .. }) = self.outbox.in_flight else { return };
-        if ack.msg_id != msg_id {
+        // A client that takes the topic under another id would take its messages for something else; one that does not
+        // take it may leave the id out.
+        let names_it = ack.topic_id == topic_id || ack.topic_id == swapped(topic_id);
+        if ack.msg_id != msg_id || (ack.return_code == ReturnCode::Accepted && !names_it) {
             return;
         }
         match ack.return_code {
@@ -66,6 +70,7 @@ impl Session {
             {
                 in_flight.proceed(Step::Release, cx.now);
                 // The client has the message; what follows only lets it forget the message's id.
+                self.entry.keep_parcel(cx, &mut in_flight.parcel, Progress::Released);
                 if let Some(receipt) = in_flight.parcel.receipt.take() {
                     cx.upstream.settle(cx.out, receipt);
                 }
@@ -102,6 +107,7 @@ impl Session {
                 if let Some(in_flight) = &mut self.outbox.in_flight {
                     in_flight.wait(Pace::Held, cx.now, cx.settings.timers.t_wait);
                 }
+                self.shelve_queued(cx);
             }
             Phase::Awake { .. } => {
                 self.outbox.pause();

@@ -13,22 +13,24 @@ use crate::wire::ConnAck;
 impl Session {
     /// Everything is known that the client has to say: see to it that it can be served.
     pub(super) fn reach_broker(&mut self, cx: &mut Context<'_>, route: Route, keep_alive: u16) {
-        let request = Request {
-            client_id: self.client_id.clone(),
-            clean_session: self.persistence == Persistence::Clean,
-            will: self.will_message(),
-        };
+        let request = self.request();
+        let mut due = cx.now + cx.settings.timers.broker_wait;
         if !cx.upstream.suits(self.key, &request) {
             self.leave_to_broker(cx);
+        } else if let Phase::Handshake(Handshake { step: HandshakeStep::Broker, due: former, .. }) = &self.phase {
+            // A client that repeats its CONNECT would put off its answer for ever.
+            due = *former;
         }
-        match cx.upstream.connect(cx.out, &cx.settings.limits, self.key, request) {
+        let (upstream, mut means) = cx.upstream();
+        match upstream.connect(&mut means, self.owner(), request) {
             Ok(Access::Granted) => self.establish(cx, route, keep_alive),
             Ok(Access::Awaited) => {
                 self.phase = Phase::Handshake(Handshake {
                     presence: Presence { route, heard: cx.now, silence: None },
+                    former: self.phase.former(),
                     keep_alive,
                     step: HandshakeStep::Broker,
-                    due: cx.now + cx.settings.timers.broker_wait,
+                    due,
                     resends: 0,
                 });
             }
@@ -36,6 +38,16 @@ impl Session {
                 self.phase = Phase::Active(Presence { route, heard: cx.now, silence: None });
                 self.refuse_connect(cx, why);
             }
+        }
+    }
+
+    /// The client was connected when a former process ended: a connection of its own has to be made again. If that
+    /// takes too long the client is told.
+    pub(super) fn reconnect(&mut self, cx: &mut Context<'_>) {
+        let request = self.request();
+        let (upstream, mut means) = cx.upstream();
+        if upstream.connect(&mut means, self.owner(), request) == Ok(Access::Awaited) {
+            self.stranded = Some(cx.now + cx.settings.timers.broker_wait);
         }
     }
 
@@ -53,6 +65,7 @@ impl Session {
     /// The client's own connection to the broker has been made, or made again.
     pub(in crate::core) fn on_broker_up(&mut self, cx: &mut Context<'_>, session_present: bool) {
         self.stranded = None;
+        self.outbox.reclaim(session_present);
         self.renew_subscriptions(cx, session_present);
         if let Phase::Handshake(Handshake { step: HandshakeStep::Broker, presence, keep_alive, .. }) = &self.phase {
             let (route, keep_alive) = (presence.route.clone(), *keep_alive);
@@ -86,19 +99,25 @@ impl Session {
         }
     }
 
+    fn request(&self) -> Request {
+        Request {
+            client_id: self.client_id.clone(),
+            clean_session: self.persistence == Persistence::Clean,
+            will: self.will_message(),
+        }
+    }
+
     /// Ends the client's own connection to the broker, if it has one: until the client is back the broker keeps its
     /// session, and sends again what we have not acknowledged.
     pub(super) fn leave_to_broker(&mut self, cx: &mut Context<'_>) {
         if cx.upstream.outlives_clients() {
             return;
         }
-        for token in self.uplink.abandon() {
-            cx.upstream.forget(token);
-        }
         self.break_off_renewals(cx);
         for receipt in self.outbox.hand_back() {
             cx.upstream.settle(cx.out, receipt);
         }
-        cx.upstream.disconnect(cx.out, &cx.settings.limits, self.key);
+        let publishes = self.uplink.at_broker();
+        cx.upstream.disconnect(cx.out, &cx.settings.limits, self.key, publishes);
     }
 }

@@ -2,6 +2,7 @@
 //! and in order (MQTT-SN 1.2 §6.10).
 
 use super::Session;
+use super::keep::Progress;
 use super::outbox::{InFlight, Pace, Step};
 use super::presence::Phase;
 use crate::core::Message;
@@ -9,8 +10,8 @@ use crate::core::context::Context;
 use crate::core::notice::{LossReason, Notice, Undeliverable};
 use crate::core::queueing::Terms;
 use crate::core::topics::{Knowledge, TopicName};
-use crate::core::upstream::Receipt;
-use crate::wire::{self, MsgId, PingResp, PubRel, Publish, QosField, Register, TopicId, TopicRef};
+use crate::core::upstream::{DeliveryNumber, Receipt};
+use crate::wire::{self, MsgId, PingResp, PubRel, Publish, Qos, QosField, Register, TopicId, TopicRef};
 
 /// One message for one client. Its QoS is what the client gets it with.
 #[derive(Debug)]
@@ -22,6 +23,17 @@ pub(in crate::core) struct Parcel {
     pub(super) sent_as: Option<MsgId>,
     pub(super) healing: Healing,
     pub(super) terms: Terms,
+    /// Its place in the store, if it is kept there.
+    pub(super) place: Option<u64>,
+    pub(super) custody: Custody,
+}
+
+/// Who answers for a message that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Custody {
+    Gateway,
+    /// The broker has it too, and sends it again when the client is back; this is for the case that it has forgotten.
+    Broker,
 }
 
 /// A client that does not know a topic id is told the name again, once per message (MQTT-SN 1.2 §6.10).
@@ -44,11 +56,19 @@ enum Address {
 
 impl Parcel {
     pub(in crate::core) fn new(message: Message, receipt: Option<Receipt>, terms: Terms) -> Self {
-        Self { message, receipt, sent_as: None, healing: Healing::Untried, terms }
+        let (healing, custody) = (Healing::Untried, Custody::Gateway);
+        Self { message, receipt, sent_as: None, healing, terms, place: None, custody }
     }
 }
 
 impl Session {
+    /// Takes a message that the broker has sent before on the client's own connection.
+    pub(in crate::core) fn deliver_copy(&mut self, cx: &mut Context<'_>, mut parcel: Parcel) {
+        if !self.outbox.claim(&mut parcel) {
+            self.deliver(cx, parcel);
+        }
+    }
+
     /// Queues a message for the client, and sends it if it is the client's turn.
     pub(in crate::core) fn deliver(&mut self, cx: &mut Context<'_>, mut parcel: Parcel) {
         let Some(topic) = self.prefix.down(&parcel.message.topic) else { return self.settle(cx, &mut parcel) };
@@ -59,8 +79,10 @@ impl Session {
             self.settle(cx, &mut parcel);
             return;
         }
-        if !self.listens() {
-            cx.upstream.shelve(cx.out, &mut parcel.receipt);
+        // At QoS 2 a client that is sent a message must not be sent it anew after a restart.
+        let is_kept = parcel.message.qos == Qos::ExactlyOnce && cx.journal.is_on();
+        if is_kept || !self.listens() || self.outbox.is_at_rest() {
+            self.entry.shelve(cx, &mut parcel);
         }
         let limits = &cx.settings.limits;
         let overflow = self.outbox.push(parcel, limits.queued_messages_per_client, limits.queued_bytes_per_client);
@@ -82,7 +104,7 @@ impl Session {
                 return self.back_to_sleep(cx);
             }
             match self.outbox.pop() {
-                Some(mut parcel) if parcel.terms.expires.is_some_and(|at| at <= cx.now) => {
+                Some(mut parcel) if parcel.is_expired(cx.now) => {
                     cx.stats.expired += 1;
                     self.settle(cx, &mut parcel);
                 }
@@ -111,9 +133,7 @@ impl Session {
         }
         match &mut self.outbox.in_flight {
             Some(in_flight) => {
-                in_flight.since = cx.now;
-                in_flight.resends = 0;
-                in_flight.pace = Pace::Usual;
+                in_flight.resume(cx.now);
                 self.transmit(cx, Attempt::Again);
             }
             None => self.pump(cx),
@@ -126,6 +146,9 @@ impl Session {
         let Some(in_flight) = &mut self.outbox.in_flight else { return };
         if in_flight.due.is_none_or(|due| due > cx.now) {
             return;
+        }
+        if in_flight.pace != Pace::Usual {
+            return self.end_rest(cx);
         }
         if in_flight.resends < n_retry {
             in_flight.resends += 1;
@@ -206,8 +229,16 @@ impl Session {
 
     /// The client will not take anything for a while.
     pub(super) fn shelve_queued(&mut self, cx: &mut Context<'_>) {
-        for receipt in self.outbox.receipts_mut() {
-            cx.upstream.shelve(cx.out, receipt);
+        for parcel in self.outbox.parcels_mut() {
+            self.entry.shelve(cx, parcel);
+        }
+    }
+
+    /// The broker's window is full of deliveries, and this is the oldest: the gateway answers for it.
+    pub(in crate::core) fn shelve_delivery(&mut self, cx: &mut Context<'_>, number: DeliveryNumber) {
+        let claims = |parcel: &&mut Parcel| parcel.receipt.as_ref().is_some_and(|receipt| receipt.number() == number);
+        for parcel in self.outbox.parcels_mut().filter(claims) {
+            self.entry.shelve(cx, parcel);
         }
     }
 
@@ -244,7 +275,12 @@ impl Session {
                 Some(_) => Attempt::Again,
                 None => Attempt::First,
             };
-            in_flight.parcel.sent_as.get_or_insert_with(|| self.outbox.next_msg_id());
+            if in_flight.parcel.sent_as.is_none() {
+                in_flight.parcel.sent_as = Some(self.outbox.next_msg_id());
+                if in_flight.parcel.message.qos == Qos::ExactlyOnce {
+                    self.entry.keep_parcel(cx, &mut in_flight.parcel, Progress::Owed);
+                }
+            }
             in_flight.proceed(Step::Publish { topic }, cx.now);
             self.outbox.in_flight = Some(in_flight);
             self.transmit(cx, attempt);
@@ -281,7 +317,7 @@ impl Session {
     }
 
     /// Chooses how to name a topic to this client (MQTT-SN digest §11).
-    fn address(&mut self, cx: &Context<'_>, topic: &TopicName) -> Address {
+    fn address(&mut self, cx: &mut Context<'_>, topic: &TopicName) -> Address {
         if let Some(topic) = self.subscriptions.named_as(topic) {
             return Address::Known(topic);
         }
@@ -319,20 +355,40 @@ impl Session {
     }
 
     /// The client is alive and does not answer this. To call it lost would cost what it publishes, and to drop the
-    /// message would break a promise, so it is tried again later. A client that never answers REGISTER cannot take
-    /// the topic at all, and must not miss the others.
+    /// message would break a promise, so it is tried again later; meanwhile nothing for it holds the broker's window.
+    ///
+    /// Two steps are not tried for ever. A client that never answers REGISTER cannot take the topic at all, and must
+    /// not miss the others; one that never answers PUBREL has the message, and only does not say so.
     fn rest(&mut self, cx: &mut Context<'_>) {
         let Some(in_flight) = &mut self.outbox.in_flight else { return };
         match in_flight.step {
-            Step::Register { topic_id, .. } if in_flight.rests > 0 => {
+            Step::Register { topic_id, .. } if in_flight.has_rested => {
                 self.registry.set_knowledge(topic_id, Knowledge::Refused);
                 self.drop_in_flight(cx, Undeliverable::NoAnswer);
             }
+            Step::Release if in_flight.has_rested => self.complete(cx),
             Step::Register { .. } | Step::Publish { .. } | Step::Release => {
-                in_flight.rests = in_flight.rests.saturating_add(1);
+                let is_news = !std::mem::replace(&mut in_flight.has_rested, true);
                 in_flight.wait(Pace::Resting, cx.now, cx.settings.timers.t_wait);
+                if is_news {
+                    let topic = in_flight.parcel.message.topic.clone();
+                    cx.notice(Notice::Unacknowledged { client_id: self.client_id.clone(), topic });
+                }
+                self.shelve_queued(cx);
             }
         }
+    }
+
+    /// The client has been left alone for long enough: the message is tried again, unless it has become too old.
+    fn end_rest(&mut self, cx: &mut Context<'_>) {
+        let Some(in_flight) = &mut self.outbox.in_flight else { return };
+        if in_flight.step != Step::Release && in_flight.parcel.is_expired(cx.now) {
+            cx.stats.expired += 1;
+            return self.end_in_flight(cx);
+        }
+        in_flight.resume(cx.now);
+        cx.stats.retransmitted += 1;
+        self.transmit(cx, Attempt::Again);
     }
 
     fn end_in_flight(&mut self, cx: &mut Context<'_>) {
@@ -345,6 +401,7 @@ impl Session {
         if let Some(receipt) = parcel.receipt.take() {
             cx.upstream.settle(cx.out, receipt);
         }
+        self.entry.release_parcel(cx, parcel);
     }
 }
 

@@ -4,6 +4,7 @@ mod acks;
 mod admit;
 mod broker;
 mod deliver;
+mod keep;
 mod link;
 mod outbox;
 mod presence;
@@ -23,13 +24,15 @@ use super::route::Route;
 use super::sessions::SessionKey;
 use super::status::{ClientPhase, ClientStatus};
 use super::topics::Registry;
-use super::{Instant, Timers};
+use super::upstream::Owner;
+use super::{Instant, SessionNumber, Timers};
 use crate::wire::{ConnAck, Connect, Disconnect, Message, PingResp, ReturnCode};
 
 pub(super) use admit::{admit, admit_one_more, expects_session, return_code};
 pub(super) use deliver::Parcel;
+use keep::Entry;
 use outbox::Outbox;
-use presence::{Handshake, HandshakeStep, Phase, Presence};
+use presence::{Former, Handshake, HandshakeStep, Phase, Presence};
 use publish::Uplink;
 pub(super) use publish::{Rejection, resolve};
 use subscribe::Subscriptions;
@@ -49,6 +52,7 @@ pub(super) struct Session {
     uplink: Uplink,
     outbox: Outbox,
     will: Option<Will>,
+    entry: Entry,
     /// When a client whose own connection to the broker has broken is told so, if that has not come back by then.
     stranded: Option<Instant>,
     /// Set while the client's link is down: how long the client is kept all the same.
@@ -74,7 +78,7 @@ enum Tenure {
 }
 
 impl Session {
-    pub(super) fn new(key: SessionKey, client_id: ByteString, prefix: Prefix) -> Self {
+    pub(super) fn new(key: SessionKey, number: SessionNumber, client_id: ByteString, prefix: Prefix) -> Self {
         Self {
             prefix,
             key,
@@ -87,6 +91,7 @@ impl Session {
             uplink: Uplink::default(),
             outbox: Outbox::default(),
             will: None,
+            entry: Entry::new(number),
             stranded: None,
             cut_off: None,
             freed: None,
@@ -95,6 +100,10 @@ impl Session {
 
     pub(super) fn key(&self) -> SessionKey {
         self.key
+    }
+
+    fn owner(&self) -> Owner {
+        Owner { key: self.key, number: self.number() }
     }
 
     pub(super) fn client_id(&self) -> &ByteString {
@@ -108,6 +117,12 @@ impl Session {
 
     pub(super) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
+    }
+
+    /// Whether the session outlives its connection. One that was never accepted has nothing to keep, and must not take
+    /// anyone's place.
+    pub(super) fn is_kept(&self) -> bool {
+        self.persistence == Persistence::Persistent && self.tenure != Tenure::New
     }
 
     pub(super) fn is_asleep_or_awake(&self) -> bool {
@@ -193,6 +208,7 @@ impl Session {
         }
         self.phase = Phase::Handshake(Handshake {
             presence: Presence { route, heard: cx.now, silence: None },
+            former: self.phase.former(),
             keep_alive: connect.duration,
             step: HandshakeStep::WillTopic,
             due: cx.now,
@@ -212,6 +228,7 @@ impl Session {
         self.tenure = Tenure::Established;
         let silence = keep_alive_limit(keep_alive, &cx.settings.timers);
         self.phase = Phase::Active(Presence { route, heard: cx.now, silence });
+        self.touch();
         self.answer(cx, ConnAck { return_code: ReturnCode::Accepted });
         self.resume_delivery(cx);
     }
@@ -306,10 +323,14 @@ impl Session {
 
     /// Another client speaks from this session's address now: this one left without a word.
     pub(super) fn detach(&mut self, cx: &mut Context<'_>) {
-        if matches!(self.phase, Phase::Handshake(_)) {
-            return self.depart(cx);
+        self.abandon(cx);
+    }
+
+    /// Nothing more is heard of the client: its will goes out, unless it was not connected.
+    fn abandon(&mut self, cx: &mut Context<'_>) {
+        if self.phase.former() == Former::Connected {
+            self.publish_will(cx);
         }
-        self.publish_will(cx);
         self.depart(cx);
     }
 
@@ -321,6 +342,7 @@ impl Session {
         cx.notice(Notice::ClientMoved { client_id: self.client_id.clone(), from, to });
         self.freed = Some(former);
         self.cut_off = None;
+        self.touch();
     }
 
     fn on_ping_req(&mut self, cx: &mut Context<'_>) {
@@ -346,6 +368,7 @@ impl Session {
     fn on_sleep(&mut self, cx: &mut Context<'_>, seconds: u16) {
         let silence = tolerated(Duration::from_secs(seconds.into()), &cx.settings.timers);
         self.phase.sleep(cx.now, Some(silence));
+        self.touch();
         self.outbox.pause();
         self.shelve_queued(cx);
         self.answer(cx, Disconnect { duration: None });
@@ -356,19 +379,17 @@ impl Session {
     /// Leaves the route. What a persistent session is owed waits; a clean one ends.
     fn depart(&mut self, cx: &mut Context<'_>) {
         self.cut_off = None;
-        match (self.persistence, self.tenure) {
-            (Persistence::Persistent, Tenure::Established | Tenure::Asleep) => {
-                self.tenure = Tenure::Established;
-                self.outbox.suspend();
-                self.leave_to_broker(cx);
-                self.shelve_queued(cx);
-                self.stranded = None;
-                let expires = cx.now + cx.settings.timers.session_expiry;
-                self.freed = self.phase.depart(expires);
-            }
-            // A session that was never accepted has nothing to keep, and must not take anyone's place.
-            (Persistence::Persistent, Tenure::New) | (Persistence::Clean, _) => self.end(cx),
+        if !self.is_kept() {
+            return self.end(cx);
         }
+        self.tenure = Tenure::Established;
+        self.outbox.suspend();
+        self.leave_to_broker(cx);
+        self.shelve_queued(cx);
+        self.stranded = None;
+        let expires = cx.now + cx.settings.timers.session_expiry;
+        self.freed = self.phase.depart(expires);
+        self.touch();
     }
 
     /// Ends the session: nothing of it is left on the broker's side, and the table removes it.
@@ -389,6 +410,7 @@ impl Session {
             cx.upstream.settle(cx.out, receipt);
         }
         self.registry.clear();
+        self.forget_stored(cx);
     }
 
     /// Sends an answer to where the client is; to nobody if it is away or its link is down.

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::deliver::Parcel;
+use super::deliver::{Custody, Parcel};
+use super::keep::Progress;
 use crate::core::topics::TopicName;
 use crate::core::upstream::Receipt;
 use crate::core::{Instant, QueuePolicy};
@@ -28,14 +29,14 @@ pub(super) struct Outbox {
 pub(super) struct InFlight {
     pub(super) parcel: Parcel,
     pub(super) step: Step,
-    /// When the step is sent again; `None` while the client sleeps.
+    /// When the step is sent again, or for the first time after a pause; `None` while the client sleeps.
     pub(super) due: Option<Instant>,
     pub(super) resends: u8,
     /// When the step was sent first.
     pub(super) since: Instant,
     pub(super) pace: Pace,
-    /// How often the client was left alone because it did not answer, alive as it was.
-    pub(super) rests: u8,
+    /// Whether the client has been left alone with this message, because it did not answer it and was alive.
+    pub(super) has_rested: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub(super) struct Overflow {
 
 impl InFlight {
     pub(super) fn new(parcel: Parcel, step: Step, now: Instant) -> Self {
-        Self { parcel, step, due: None, resends: 0, since: now, pace: Pace::Usual, rests: 0 }
+        Self { parcel, step, due: None, resends: 0, since: now, pace: Pace::Usual, has_rested: false }
     }
 
     /// Goes on to another step, which starts with a full set of resends.
@@ -83,16 +84,43 @@ impl InFlight {
     /// Lets the client be for a while.
     pub(super) fn wait(&mut self, pace: Pace, now: Instant, t_wait: Duration) {
         self.pace = pace;
-        self.resends = 0;
-        self.since = now;
         self.due = Some(now + t_wait);
+    }
+
+    /// Goes on with the same step after a pause, with a full set of resends.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.proceed(self.step, now);
     }
 }
 
 impl Outbox {
+    /// Whether the client is left alone: until it says something, or until it is tried again.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.pace != Pace::Usual)
+    }
+
     /// When the message in flight has to be sent again.
     pub(super) fn due(&self) -> Option<Instant> {
         self.in_flight.as_ref()?.due
+    }
+
+    /// The empty outbox of a session whose last message had this id.
+    pub(super) fn after(last_msg_id: u16) -> Self {
+        Self { last_msg_id, ..Self::default() }
+    }
+
+    /// Takes back what a former process stored, in the order of the messages.
+    pub(super) fn restore(&mut self, parcel: Parcel, progress: Progress) {
+        self.last_msg_id = parcel.sent_as.map_or(self.last_msg_id, |id| id.0);
+        match progress {
+            Progress::Released if self.in_flight.is_none() => {
+                self.in_flight = Some(InFlight::new(parcel, Step::Release, Instant::ORIGIN));
+            }
+            Progress::Released | Progress::Owed => {
+                self.octets += parcel.octets();
+                self.queue.push_back(parcel);
+            }
+        }
     }
 
     /// Returns how many messages the client is owed, with the one in flight.
@@ -103,6 +131,19 @@ impl Outbox {
     /// Returns the octets of topic and payload in the queue.
     pub(super) fn octets(&self) -> usize {
         self.octets
+    }
+
+    /// Lets a QoS 2 message that was begun before a restart, and that the broker has sent again since, take over the
+    /// claim of its copy. Returns whether there is one.
+    pub(super) fn claim(&mut self, copy: &mut Parcel) -> bool {
+        let is_it = |parcel: &&mut Parcel| {
+            parcel.place.is_some()
+                && parcel.sent_as.is_some()
+                && parcel.receipt.is_none()
+                && parcel.message == copy.message
+        };
+        let begun = self.parcels_mut().find(is_it).filter(|_| copy.message.qos == Qos::ExactlyOnce);
+        begun.map(|parcel| parcel.receipt = copy.receipt.take()).is_some()
     }
 
     /// Adds a message. Beyond `messages` or `octets` some go, as their terms say.
@@ -154,6 +195,10 @@ impl Outbox {
         parcel
     }
 
+    pub(super) fn last_msg_id(&self) -> u16 {
+        self.last_msg_id
+    }
+
     pub(super) fn next_msg_id(&mut self) -> MsgId {
         self.last_msg_id = self.last_msg_id.checked_add(1).unwrap_or(1);
         MsgId(self.last_msg_id)
@@ -178,26 +223,46 @@ impl Outbox {
         }
     }
 
-    /// Returns every message's claim on the broker's window, to be settled or left.
-    pub(super) fn receipts_mut(&mut self) -> impl Iterator<Item = &mut Option<Receipt>> {
+    /// Returns all that the client is owed, the message in flight first.
+    pub(super) fn parcels_mut(&mut self) -> impl Iterator<Item = &mut Parcel> {
         let in_flight = self.in_flight.as_mut().map(|in_flight| &mut in_flight.parcel);
-        self.queue.iter_mut().chain(in_flight).map(|parcel| &mut parcel.receipt)
+        in_flight.into_iter().chain(&mut self.queue)
     }
 
-    /// Drops what the broker will send again. Returns the receipts of what stays: a QoS 2 message that the client may
-    /// have taken already must go on under its message id, and not come anew.
+    /// Leaves what the broker has not heard of to the broker, which will send it again; QoS 0 messages go. Returns the
+    /// receipts of what stays ours: a QoS 2 message that the client may have taken already must go on under its
+    /// message id, and not come anew.
     pub(super) fn hand_back(&mut self) -> Vec<Receipt> {
         let begun = |parcel: &Parcel| parcel.message.qos == Qos::ExactlyOnce && parcel.sent_as.is_some();
-        self.queue.retain(|parcel| begun(parcel) || (parcel.receipt.is_none() && parcel.is_acknowledged()));
-        self.octets = self.queue.iter().map(Parcel::octets).sum();
-        self.receipts_mut().filter_map(Option::take).collect()
+        self.queue.retain(Parcel::is_acknowledged);
+        for parcel in self.queue.iter_mut().filter(|parcel| !begun(parcel)) {
+            if parcel.receipt.take().is_some() {
+                parcel.custody = Custody::Broker;
+            }
+        }
+        self.count_octets();
+        self.parcels_mut().filter_map(|parcel| parcel.receipt.take()).collect()
+    }
+
+    /// The client has a connection to the broker again: what was left to the broker comes from there, unless the broker
+    /// has forgotten the session.
+    pub(super) fn reclaim(&mut self, session_present: bool) {
+        if session_present {
+            self.queue.retain(|parcel| parcel.custody == Custody::Gateway);
+            self.count_octets();
+        }
+        self.queue.iter_mut().for_each(|parcel| parcel.custody = Custody::Gateway);
     }
 
     /// Forgets everything. Returns the receipts.
     pub(super) fn clear(&mut self) -> Vec<Receipt> {
-        let receipts = self.receipts_mut().filter_map(Option::take).collect();
+        let receipts = self.parcels_mut().filter_map(|parcel| parcel.receipt.take()).collect();
         *self = Self { last_msg_id: self.last_msg_id, ..Self::default() };
         receipts
+    }
+
+    fn count_octets(&mut self) {
+        self.octets = self.queue.iter().map(Parcel::octets).sum();
     }
 
     /// The client has said something: if it was held, go on at once.
@@ -205,7 +270,6 @@ impl Outbox {
         if let Some(in_flight) = &mut self.in_flight
             && in_flight.pace == Pace::Held
         {
-            in_flight.pace = Pace::Usual;
             in_flight.due = Some(now);
         }
     }
@@ -215,6 +279,11 @@ impl Parcel {
     /// Octets that count against the limit of the queue.
     pub(super) fn octets(&self) -> usize {
         self.message.topic.as_str().len() + self.message.payload.len()
+    }
+
+    /// Whether it has waited for longer than its terms allow.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.terms.expires.is_some_and(|at| at <= now)
     }
 
     pub(super) fn is_acknowledged(&self) -> bool {

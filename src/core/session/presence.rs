@@ -27,12 +27,21 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) presence: Presence,
+    pub(super) former: Former,
     /// The Duration of the CONNECT.
     pub(super) keep_alive: u16,
     pub(super) step: HandshakeStep,
     /// When the client is asked again, or the broker has been waited for long enough.
     pub(super) due: Instant,
     pub(super) resends: u8,
+}
+
+/// Where the client was when it asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Former {
+    /// Connected, and so supervised: if nothing more is heard from it, it is lost.
+    Connected,
+    Away,
 }
 
 /// What a CONNECT waits for.
@@ -79,6 +88,15 @@ impl Phase {
             Self::Active(presence) | Self::Asleep(presence) | Self::Awake { presence, .. } => Some(presence),
             Self::Handshake(handshake) => Some(&mut handshake.presence),
             Self::Away { .. } | Self::Over => None,
+        }
+    }
+
+    /// Where the client is, or was before it asked to connect.
+    pub(super) fn former(&self) -> Former {
+        match self {
+            Self::Active(_) | Self::Asleep(_) | Self::Awake { .. } => Former::Connected,
+            Self::Handshake(handshake) => handshake.former,
+            Self::Away { .. } | Self::Over => Former::Away,
         }
     }
 

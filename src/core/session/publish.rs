@@ -11,8 +11,11 @@ use crate::core::context::Context;
 use crate::core::notice::{Notice, Refused};
 use crate::core::predefined::Predefined;
 use crate::core::topics::{Registry, TopicError, TopicName};
-use crate::core::upstream::PublishRefusal;
-use crate::core::{BrokerReason, Message, PublishOutcome, Token};
+use crate::core::upstream::{PublishRefusal, Taken};
+use crate::core::{
+    BrokerReason, ExchangeProgress, ExchangeRecord, Message, PublishOutcome, Record, RecordKey, SessionNumber, StoreOp,
+    Token,
+};
 use crate::wire::{MsgId, PubAck, PubComp, PubRec, PubRel, Publish, Qos, ReturnCode, TopicId, TopicRef};
 
 /// Publishes remembered after the end of their exchange, to know a repetition. A client has one open at a time
@@ -32,7 +35,7 @@ enum Exchange {
     /// QoS 1 or 2: the broker has not answered yet.
     AtBroker { token: Token, qos: Qos, topic_id: TopicId, print: Fingerprint },
     /// QoS 2: the broker has the message and the client has to send PUBREL.
-    Received { print: Fingerprint },
+    Received { topic_id: TopicId, print: Fingerprint },
 }
 
 /// Tells one message from another that carries the same message id.
@@ -72,30 +75,34 @@ impl Session {
         else {
             return;
         };
+        if qos == Qos::ExactlyOnce && cx.journal.is_on() {
+            self.entry.promise(cx, StoreOp::Delete(RecordKey::Completed(token)));
+        }
         match outcome {
             PublishOutcome::Accepted => {
                 cx.stats.published += 1;
                 if qos == Qos::ExactlyOnce {
-                    self.uplink.open.push(Exchange::Received { print });
-                    self.answer(cx, PubRec { msg_id: print.msg_id });
+                    self.receive(cx, topic_id, print);
                 } else {
                     self.uplink.remember(print);
                     self.answer_publish(cx, topic_id, print.msg_id, ReturnCode::Accepted);
                 }
             }
             PublishOutcome::Refused(reason) => {
+                self.drop_exchange(cx, print);
                 cx.stats.publish_refused += 1;
                 let what = Refused::PublishByBroker { reason };
                 cx.notice(Notice::Refused { client_id: self.client_id.clone(), what });
                 self.answer_publish(cx, topic_id, print.msg_id, reason.return_code());
             }
             PublishOutcome::Busy => {
+                self.drop_exchange(cx, print);
                 cx.stats.publish_refused += 1;
                 cx.notice(Notice::Refused { client_id: self.client_id.clone(), what: Refused::BrokerBusy });
                 self.answer_publish(cx, topic_id, print.msg_id, ReturnCode::Congestion);
             }
             // Nobody knows whether the broker has it. The client hears nothing and sends it again.
-            PublishOutcome::Lost => {}
+            PublishOutcome::Lost => self.drop_exchange(cx, print),
         }
     }
 
@@ -105,7 +112,9 @@ impl Session {
         if self.uplink.open.iter().any(|exchange| exchange.is_begun(pub_rel.msg_id)) {
             return;
         }
-        self.uplink.release(pub_rel.msg_id);
+        if let Some(print) = self.uplink.release(pub_rel.msg_id) {
+            self.drop_exchange(cx, print);
+        }
         self.answer(cx, PubComp { msg_id: pub_rel.msg_id });
     }
 
@@ -114,7 +123,8 @@ impl Session {
         let topic = self.prefix.up(&topic)?;
         let payload = Bytes::copy_from_slice(publish.data);
         let message = Message { topic, payload, qos: Qos::AtMostOnce, retain: publish.retain };
-        cx.upstream.publish_at_most_once(cx.out, self.key, message)?;
+        let (upstream, mut means) = cx.upstream();
+        upstream.publish_at_most_once(&mut means, self.owner(), message)?;
         cx.stats.published += 1;
         Ok(())
     }
@@ -127,9 +137,9 @@ impl Session {
         let print = Fingerprint { msg_id: publish.msg_id, qos, content: content_hash(&topic, publish.data) };
         match self.uplink.repetition(print, qos, publish.dup) {
             Repetition::New => {}
-            Repetition::Waiting => {
+            Repetition::Waiting(token) => {
                 cx.stats.publish_repeated += 1;
-                return Ok(());
+                return self.adopt(cx, publish, (topic, print, token));
             }
             Repetition::Received => {
                 cx.stats.publish_repeated += 1;
@@ -142,14 +152,76 @@ impl Session {
                 return Ok(());
             }
         }
-        if !self.uplink.make_room(cx.settings.limits.publishes_per_client) {
-            return Err(Rejection::congestion(Refused::TooManyPublishes));
+        match self.uplink.make_room(cx.settings.limits.publishes_per_client) {
+            Room::Free => {}
+            Room::Made(print) => self.drop_exchange(cx, print),
+            Room::None => return Err(Rejection::congestion(Refused::TooManyPublishes)),
         }
         let payload = Bytes::copy_from_slice(publish.data);
         let message = Message { topic: self.prefix.up(&topic)?, payload, qos, retain: publish.retain };
-        let token = cx.upstream.publish(cx.out, &cx.settings.limits, self.key, message)?;
-        self.uplink.open.push(Exchange::AtBroker { token, qos, topic_id: publish.topic.octets(), print });
+        let (upstream, mut means) = cx.upstream();
+        match upstream.publish(&mut means, self.owner(), message)? {
+            Taken::AtBroker(token) => {
+                let exchange = Exchange::AtBroker { token, qos, topic_id: publish.topic.octets(), print };
+                self.keep_exchange(cx, &exchange);
+                self.uplink.open.push(exchange);
+            }
+            Taken::Kept => self.answer_kept(cx, publish.topic.octets(), print),
+        }
         Ok(())
+    }
+
+    /// The client asks again for a message that the broker has not answered; if the broker is away, the gateway can
+    /// answer for it.
+    fn adopt(
+        &mut self,
+        cx: &mut Context<'_>,
+        publish: &Publish<'_>,
+        (topic, print, token): (TopicName, Fingerprint, Token),
+    ) -> Result<(), Rejection> {
+        let payload = Bytes::copy_from_slice(publish.data);
+        let message = Message { topic: self.prefix.up(&topic)?, payload, qos: print.qos, retain: publish.retain };
+        let (upstream, mut means) = cx.upstream();
+        if upstream.adopt(&mut means, self.owner(), message, token) {
+            self.uplink.open.retain(|exchange| exchange.token() != Some(token));
+            self.answer_kept(cx, publish.topic.octets(), print);
+        }
+        Ok(())
+    }
+
+    /// The gateway has answered for the message, which ends the client's part in it.
+    fn answer_kept(&mut self, cx: &mut Context<'_>, topic_id: TopicId, print: Fingerprint) {
+        // Not before the message is in the store, whoever wrote it there.
+        self.entry.await_all(cx);
+        if print.qos == Qos::ExactlyOnce {
+            self.receive(cx, topic_id, print);
+        } else {
+            self.uplink.remember(print);
+            self.answer_publish(cx, topic_id, print.msg_id, ReturnCode::Accepted);
+        }
+    }
+
+    /// QoS 2: the message is in good hands, and the client has to release it.
+    fn receive(&mut self, cx: &mut Context<'_>, topic_id: TopicId, print: Fingerprint) {
+        let exchange = Exchange::Received { topic_id, print };
+        self.keep_exchange(cx, &exchange);
+        self.uplink.open.push(exchange);
+        self.answer(cx, PubRec { msg_id: print.msg_id });
+    }
+
+    /// Keeps a QoS 2 exchange. One at QoS 1 begins anew after a restart: the client asks again.
+    fn keep_exchange(&mut self, cx: &mut Context<'_>, exchange: &Exchange) {
+        if cx.journal.is_on()
+            && let Some(record) = exchange.record(self.number())
+        {
+            self.entry.promise(cx, StoreOp::Put(Record::Exchange(record)));
+        }
+    }
+
+    fn drop_exchange(&mut self, cx: &mut Context<'_>, print: Fingerprint) {
+        if cx.journal.is_on() && print.qos == Qos::ExactlyOnce {
+            self.entry.promise(cx, StoreOp::Delete(RecordKey::Exchange(self.number(), print.msg_id.0)));
+        }
     }
 
     fn answer_publish(&self, cx: &mut Context<'_>, topic_id: TopicId, msg_id: MsgId, return_code: ReturnCode) {
@@ -160,14 +232,26 @@ impl Session {
 enum Repetition {
     New,
     /// Sent to the broker, which has not answered.
-    Waiting,
+    Waiting(Token),
     /// QoS 2: answered with PUBREC, and perhaps released since.
     Received,
     /// QoS 1: answered with PUBACK a moment ago.
     Acknowledged,
 }
 
+/// Whether one more exchange may begin.
+enum Room {
+    Free,
+    /// This one had to give way.
+    Made(Fingerprint),
+    None,
+}
+
 impl Uplink {
+    pub(super) fn restore(&mut self, record: &ExchangeRecord) {
+        self.open.push(Exchange::restore(record));
+    }
+
     /// Returns how many exchanges are open.
     pub(super) fn len(&self) -> usize {
         self.open.len()
@@ -179,11 +263,9 @@ impl Uplink {
         std::mem::take(&mut self.open).into_iter().filter_map(|exchange| exchange.token())
     }
 
-    /// Forgets what the broker has not answered: nobody will, and the client sends it again. Returns the tokens.
-    pub(super) fn abandon(&mut self) -> Vec<Token> {
-        let tokens = self.open.iter().filter_map(Exchange::token).collect();
-        self.open.retain(|exchange| exchange.token().is_none());
-        tokens
+    /// Returns the tokens of what the broker has not answered.
+    pub(super) fn at_broker(&self) -> Vec<Token> {
+        self.open.iter().filter_map(Exchange::token).collect()
     }
 
     /// Tells whether the client has sent this message before.
@@ -195,16 +277,16 @@ impl Uplink {
     fn repetition(&self, print: Fingerprint, qos: Qos, dup: bool) -> Repetition {
         for exchange in &self.open {
             match exchange {
-                Exchange::Received { print: received }
+                Exchange::Received { print: received, .. }
                     if qos == Qos::ExactlyOnce && received.msg_id == print.msg_id =>
                 {
                     return Repetition::Received;
                 }
-                Exchange::AtBroker { print: open, qos: open_qos, .. }
+                Exchange::AtBroker { token, print: open, qos: open_qos, .. }
                     if *open_qos == qos
                         && (*open == print || (qos == Qos::ExactlyOnce && open.msg_id == print.msg_id)) =>
                 {
-                    return Repetition::Waiting;
+                    return Repetition::Waiting(*token);
                 }
                 Exchange::Received { .. } | Exchange::AtBroker { .. } => {}
             }
@@ -217,11 +299,11 @@ impl Uplink {
     }
 
     /// The client has released a message: its id is free for another one.
-    fn release(&mut self, id: MsgId) {
+    fn release(&mut self, id: MsgId) -> Option<Fingerprint> {
         let position = self.open.iter().position(|exchange| exchange.is_received(id));
-        if let Some(Exchange::Received { print }) = position.map(|at| self.open.remove(at)) {
-            self.remember(print);
-        }
+        let Some(Exchange::Received { print, .. }) = position.map(|at| self.open.remove(at)) else { return None };
+        self.remember(print);
+        Some(print)
     }
 
     fn remember(&mut self, print: Fingerprint) {
@@ -232,16 +314,40 @@ impl Uplink {
     }
 
     /// Returns whether one more exchange may begin. Ones that only wait for a PUBREL which never came make room.
-    fn make_room(&mut self, limit: usize) -> bool {
+    fn make_room(&mut self, limit: usize) -> Room {
         if self.open.len() < limit {
-            return true;
+            return Room::Free;
         }
         let stale = self.open.iter().position(|exchange| exchange.token().is_none());
-        stale.map(|at| self.open.remove(at)).is_some()
+        match stale.map(|at| self.open.remove(at)) {
+            Some(Exchange::Received { print, .. } | Exchange::AtBroker { print, .. }) => Room::Made(print),
+            None => Room::None,
+        }
     }
 }
 
 impl Exchange {
+    /// Returns what is kept of it: QoS 2 only.
+    fn record(&self, session: SessionNumber) -> Option<ExchangeRecord> {
+        let (topic_id, print, progress) = match self {
+            Self::AtBroker { token, topic_id, print, .. } => (topic_id, print, ExchangeProgress::AtBroker(*token)),
+            Self::Received { topic_id, print } => (topic_id, print, ExchangeProgress::Received),
+        };
+        let Fingerprint { msg_id, qos, content } = *print;
+        let (msg_id, topic_id) = (msg_id.0, topic_id.0);
+        (qos == Qos::ExactlyOnce).then_some(ExchangeRecord { session, msg_id, topic_id, content, progress })
+    }
+
+    fn restore(record: &ExchangeRecord) -> Self {
+        let ExchangeRecord { msg_id, topic_id, content, progress, .. } = *record;
+        let (qos, topic_id) = (Qos::ExactlyOnce, TopicId(topic_id));
+        let print = Fingerprint { msg_id: MsgId(msg_id), qos, content };
+        match progress {
+            ExchangeProgress::AtBroker(token) => Self::AtBroker { token, qos, topic_id, print },
+            ExchangeProgress::Received => Self::Received { topic_id, print },
+        }
+    }
+
     fn token(&self) -> Option<Token> {
         match self {
             Self::AtBroker { token, .. } => Some(*token),
@@ -254,7 +360,7 @@ impl Exchange {
     }
 
     fn is_received(&self, id: MsgId) -> bool {
-        matches!(self, Self::Received { print } if print.msg_id == id)
+        matches!(self, Self::Received { print, .. } if print.msg_id == id)
     }
 }
 
@@ -296,6 +402,9 @@ impl From<PublishRefusal> for Rejection {
         match refusal {
             PublishRefusal::Down => Self::congestion(Refused::BrokerDown),
             PublishRefusal::Full => Self::congestion(Refused::TooManyPublishes),
+            PublishRefusal::StoreFails => Self::congestion(Refused::StoreFails),
+            PublishRefusal::NotKept => Self::congestion(Refused::NotKept),
+            PublishRefusal::TooManyKept => Self::congestion(Refused::TooManyKept),
             PublishRefusal::TooLarge => Self::not_supported(Refused::TooLargeForBroker),
             PublishRefusal::BrokersOwn => Self::not_supported(Refused::BrokersOwnTopic),
         }

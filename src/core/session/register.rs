@@ -9,6 +9,11 @@ use crate::wire::{RegAck, Register, ReturnCode, TopicId};
 impl Session {
     pub(super) fn on_register(&mut self, cx: &mut Context<'_>, register: &Register<'_>) {
         let (topic_id, return_code) = match TopicName::parse(register.topic_name) {
+            Ok(_) if cx.journal.is_stuck() => {
+                let what = Refused::StoreFails;
+                cx.notice(Notice::Refused { client_id: self.client_id.clone(), what });
+                (TopicId::NONE, ReturnCode::Congestion)
+            }
             Ok(name) => match self.register_for_client(cx, &name) {
                 Some(id) => (id, ReturnCode::Accepted),
                 None => {
@@ -27,16 +32,21 @@ impl Session {
     }
 
     /// Returns the name's id, new or not, of which the client is about to hear.
-    pub(super) fn register_for_client(&mut self, cx: &Context<'_>, name: &TopicName) -> Option<TopicId> {
+    pub(super) fn register_for_client(&mut self, cx: &mut Context<'_>, name: &TopicName) -> Option<TopicId> {
         let id = self.allocate_id(cx, name)?;
         self.registry.set_knowledge(id, Knowledge::Confirmed);
         Some(id)
     }
 
     /// Returns the name's id, new or not, or `None` if the client has as many topics as it may.
-    pub(super) fn allocate_id(&mut self, cx: &Context<'_>, name: &TopicName) -> Option<TopicId> {
+    pub(super) fn allocate_id(&mut self, cx: &mut Context<'_>, name: &TopicName) -> Option<TopicId> {
         let limit = cx.settings.limits.topics_per_client;
         // Apart from the pre-defined ids, so that a client that mixes the two up hits nothing (digest §6.1).
-        self.registry.register(name, limit, |id| cx.predefined.contains(id)).ok()
+        let before = self.registry.len();
+        let id = self.registry.register(name, limit, |id| cx.predefined.contains(id)).ok()?;
+        if self.registry.len() > before {
+            self.keep_topic(cx, id, name);
+        }
+        Some(id)
     }
 }

@@ -1,13 +1,18 @@
 //! SUBSCRIBE and UNSUBSCRIBE (MQTT-SN 1.2 §6.9).
 
 use super::Session;
+use super::presence::Phase;
 use super::publish::Rejection;
 use crate::core::context::Context;
 use crate::core::notice::{Notice, Refused};
 use crate::core::predefined::Predefined;
 use crate::core::topics::{Knowledge, TopicFilter, TopicName};
-use crate::core::{SubscribeOutcome, Token};
-use crate::wire::{FilterRef, MsgId, Qos, ReturnCode, SubAck, Subscribe, TopicId, TopicRef, UnsubAck, Unsubscribe};
+use crate::core::{
+    NamingRecord, Record, RecordKey, SessionNumber, StoreOp, SubscribeOutcome, SubscriptionRecord, Token,
+};
+use crate::wire::{
+    FilterRef, MsgId, MsgType, Qos, ReturnCode, SubAck, Subscribe, TopicId, TopicRef, UnsubAck, Unsubscribe,
+};
 
 /// What the client has subscribed to, and the SUBSCRIBE that the broker has yet to answer.
 #[derive(Debug, Default)]
@@ -69,7 +74,7 @@ impl Session {
         let naming = subscription.naming;
         let result = match outcome {
             SubscribeOutcome::Granted(qos) => {
-                self.note_granted(topic_id, subscription);
+                self.note_granted(cx, topic_id, subscription);
                 Ok(qos)
             }
             SubscribeOutcome::Refused(reason) => {
@@ -92,10 +97,22 @@ impl Session {
         // UNSUBACK has no return code, so it also answers what was never subscribed (MQTT-SN digest §10).
         if let Ok((filter, _)) = resolve(unsubscribe.topic, cx.predefined) {
             self.withdraw_subscribe(cx, &filter);
-            self.subscriptions.remove(&filter);
+            self.drop_subscription(cx, &filter);
             self.unsubscribe_upstream(cx, &filter);
         }
         self.answer(cx, UnsubAck { msg_id: unsubscribe.msg_id });
+    }
+
+    /// A SUBSCRIBE or UNSUBSCRIBE names its topic in a way that is reserved. Nothing of it counts but its message id.
+    pub(in crate::core) fn on_unreadable_filter(&self, cx: &mut Context<'_>, msg_type: MsgType, msg_id: MsgId) {
+        if matches!(self.phase, Phase::Handshake(_)) {
+            return;
+        }
+        if msg_type == MsgType::Subscribe {
+            self.answer_subscribe(cx, msg_id, TopicId::NONE, Err(ReturnCode::NotSupported));
+        } else if msg_type == MsgType::Unsubscribe {
+            self.answer(cx, UnsubAck { msg_id });
+        }
     }
 
     /// Gives up a SUBSCRIBE that the broker has not answered: the client has begun anew and no longer waits.
@@ -120,9 +137,18 @@ impl Session {
     /// Ends the subscription to exactly this topic, if there is one: the client has refused it by REGACK.
     pub(super) fn drop_subscription_to(&mut self, cx: &mut Context<'_>, name: &TopicName) {
         let filter = TopicFilter::from(name.clone());
-        if self.subscriptions.remove(&filter) {
+        if self.drop_subscription(cx, &filter) {
             self.unsubscribe_upstream(cx, &filter);
         }
+    }
+
+    fn drop_subscription(&mut self, cx: &mut Context<'_>, filter: &TopicFilter) -> bool {
+        let was_there = self.subscriptions.remove(filter);
+        if was_there {
+            let key = RecordKey::Subscription(self.number(), filter.as_str().into());
+            self.entry.promise(cx, StoreOp::Delete(key));
+        }
+        was_there
     }
 
     pub(super) fn unsubscribe_upstream(&self, cx: &mut Context<'_>, filter: &TopicFilter) {
@@ -189,6 +215,9 @@ impl Session {
         if !cx.upstream.is_up(self.key) {
             return Err(congestion(Refused::BrokerDown));
         }
+        if cx.journal.is_stuck() {
+            return Err(congestion(Refused::StoreFails));
+        }
         let limit = cx.settings.limits.subscriptions_per_client;
         if self.subscriptions.granted.len() >= limit && !self.subscriptions.contains(&filter) {
             return Err(congestion(Refused::TooManySubscriptions { limit }));
@@ -212,7 +241,7 @@ impl Session {
         Ok(())
     }
 
-    fn note_granted(&mut self, topic_id: TopicId, subscription: Subscription) {
+    fn note_granted(&mut self, cx: &mut Context<'_>, topic_id: TopicId, subscription: Subscription) {
         if subscription.naming == Naming::Name {
             // A topic refused before may be wanted now; the SUBACK tells the client the id of a plain one.
             self.registry.forget_refusals();
@@ -221,6 +250,7 @@ impl Session {
             }
         }
         self.subscriptions.remove(&subscription.filter);
+        self.entry.promise(cx, StoreOp::Put(Record::Subscription(subscription.record(self.number()))));
         self.subscriptions.granted.push(subscription);
     }
 
@@ -239,6 +269,28 @@ impl Session {
     }
 }
 
+impl Subscription {
+    fn record(&self, session: SessionNumber) -> SubscriptionRecord {
+        let naming = match self.naming {
+            Naming::Name => NamingRecord::Name,
+            Naming::Predefined(id) => NamingRecord::Predefined(id.0),
+            Naming::Short => NamingRecord::Short,
+        };
+        SubscriptionRecord { session, filter: self.filter.as_str().into(), qos: self.qos, naming }
+    }
+
+    /// Takes a record back; one that could not have been written is no subscription.
+    fn restore(record: &SubscriptionRecord) -> Option<Self> {
+        let naming = match record.naming {
+            NamingRecord::Name => Naming::Name,
+            NamingRecord::Predefined(id) => Naming::Predefined(TopicId(id)),
+            NamingRecord::Short => Naming::Short,
+        };
+        let filter = TopicFilter::parse(record.filter.as_bytes()).ok()?;
+        Some(Self { filter, qos: record.qos, naming })
+    }
+}
+
 impl Naming {
     /// Returns the topic id of a SUBACK that rejects: none, but a pre-defined one comes back (digest §6.4).
     fn refused_id(self) -> TopicId {
@@ -250,6 +302,14 @@ impl Naming {
 }
 
 impl Subscriptions {
+    /// Takes back what a former process stored. Returns the filter.
+    pub(super) fn restore(&mut self, record: &SubscriptionRecord) -> Option<TopicFilter> {
+        let subscription = Subscription::restore(record)?;
+        let filter = subscription.filter.clone();
+        self.granted.push(subscription);
+        Some(filter)
+    }
+
     /// Whether a SUBSCRIBE waits for the broker: until it is answered the client may not know its topic's id.
     pub(super) fn is_pending(&self) -> bool {
         self.pending.is_some()

@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::Session;
 use super::presence::{Handshake, HandshakeStep, Phase};
-use crate::core::Message;
 use crate::core::context::Context;
 use crate::core::notice::{ConnectRefusal, Notice, Refused};
 use crate::core::topics::{TopicError, TopicName};
 use crate::core::upstream::WillFate;
+use crate::core::{Message, WillRecord};
 use crate::wire::{
     Disconnect, Qos, ReturnCode, WillMsg, WillMsgReq, WillMsgResp, WillMsgUpd, WillTopic, WillTopicFields,
     WillTopicReq, WillTopicResp, WillTopicUpd,
@@ -67,7 +67,7 @@ impl Session {
             self.prompt_for_will(cx);
         } else {
             cx.notice(Notice::HandshakeAbandoned { client_id: self.client_id.clone() });
-            self.depart(cx);
+            self.abandon(cx);
         }
     }
 
@@ -129,6 +129,7 @@ impl Session {
                 ReturnCode::NotSupported
             }
         };
+        self.touch();
         self.answer(cx, WillTopicResp { return_code });
     }
 
@@ -145,6 +146,7 @@ impl Session {
                 ReturnCode::NotSupported
             }
         };
+        self.touch();
         self.answer(cx, WillMsgResp { return_code });
     }
 
@@ -153,7 +155,8 @@ impl Session {
         let Some(message) = self.will_message() else { return };
         let name = message.topic.clone();
         let client_id = self.client_id.clone();
-        match cx.upstream.publish_will(cx.out, &cx.settings.limits, self.key, message) {
+        let (upstream, mut means) = cx.upstream();
+        match upstream.publish_will(&mut means, self.owner(), message) {
             WillFate::Published => cx.notice(Notice::WillPublished { client_id, topic: name }),
             WillFate::LeftToBroker => {}
             WillFate::Dropped => {
@@ -170,9 +173,24 @@ impl Session {
     }
 
     fn finish_handshake(&mut self, cx: &mut Context<'_>) {
-        if let Phase::Handshake(handshake) = std::mem::replace(&mut self.phase, Phase::Over) {
-            self.reach_broker(cx, handshake.presence.route, handshake.keep_alive);
+        if let Phase::Handshake(handshake) = &self.phase {
+            let (route, keep_alive) = (handshake.presence.route.clone(), handshake.keep_alive);
+            self.reach_broker(cx, route, keep_alive);
         }
+    }
+}
+
+impl Will {
+    pub(super) fn record(&self) -> WillRecord {
+        let Self { topic: WillTarget { name, qos, retain }, payload } = self;
+        WillRecord { topic: name.as_shared().clone(), payload: payload.clone(), qos: *qos, retain: *retain }
+    }
+
+    /// Takes a record back; one that could not have been written is no will.
+    pub(super) fn restore(record: WillRecord) -> Option<Self> {
+        let WillRecord { topic, payload, qos, retain } = record;
+        let name = TopicName::from_shared(topic).ok()?;
+        Some(Self { topic: WillTarget { name, qos, retain }, payload })
     }
 }
 

@@ -71,6 +71,17 @@ impl Registry {
         Ok(id)
     }
 
+    /// Takes back a topic id from a former process. Returns whether neither the id nor the name was taken.
+    pub fn restore(&mut self, id: TopicId, name: TopicName) -> bool {
+        let (Err(position), Err(rank)) = (self.position(id), self.rank(name.as_str())) else { return false };
+        let Ok(position_number) = u16::try_from(position) else { return false };
+        self.by_name.iter_mut().filter(|other| **other >= position_number).for_each(|other| *other += 1);
+        self.topics.insert(position, Topic { name, id, knowledge: Knowledge::Unconfirmed });
+        self.by_name.insert(rank, position_number);
+        self.last = self.last.max(id);
+        true
+    }
+
     /// Returns the name that `id` stands for.
     pub fn name(&self, id: TopicId) -> Option<&TopicName> {
         let position = self.position(id).ok()?;

@@ -1,9 +1,10 @@
 //! Aggregating mode: all clients share one MQTT connection, and the gateway does for them what a broker would.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::covers::{self, Cover, Covers};
 use super::filters::{Audience, FilterKey, Filters, Recipient};
+use super::held::{Grant, Held};
 use super::line::Line;
 use super::tokens::{Pending, Tokens};
 use crate::core::sessions::SessionKey;
@@ -32,7 +33,7 @@ pub(super) struct Aggregating {
     /// Upstream filters of former days that the broker may still have, to be given up like the replaced ones.
     leftovers: Vec<TopicFilter>,
     /// Filters that the broker has to be asked for again.
-    renewals: VecDeque<FilterKey>,
+    renewals: BTreeSet<FilterKey>,
     renewals_asked: usize,
 }
 
@@ -120,38 +121,82 @@ impl Aggregating {
         self.filters.lapse();
         self.renewals = self.filters.keys().collect();
         if copies == Copies::Unnamed {
-            let Self { filters, covers, renewals, .. } = self;
-            for key in &*renewals {
-                if let Some((filter, _)) = filters.demand(*key) {
-                    covers.cover(*key, filter);
+            for key in &self.renewals {
+                if let Some((filter, _)) = self.filters.demand(*key) {
+                    self.covers.cover(*key, filter);
                 }
             }
-            renewals.retain(|key| covers.represents(*key));
+        }
+    }
+
+    /// Takes back a subscriber of a former process.
+    pub(super) fn restore(&mut self, owner: SessionKey, filter: &TopicFilter, qos: Qos) {
+        self.filters.restore(filter, owner, qos);
+    }
+
+    /// The broker has kept the session over a restart of the gateway, and holds `held`. What is missing is asked for,
+    /// and what nobody needs any more given up.
+    pub(super) fn resume(&mut self, out: &mut Outputs, copies: Copies, held: &Held, now: Instant) {
+        self.copies = copies;
+        self.covers = Covers::default();
+        let keys: Vec<FilterKey> = self.filters.keys().collect();
+        if copies == Copies::Unnamed {
+            for key in &keys {
+                if let Some((filter, _)) = self.filters.demand(*key) {
+                    self.covers.cover(*key, filter);
+                }
+            }
+        }
+        for key in keys {
+            let upstream = match copies {
+                Copies::Named => self.filters.demand(key).map(|(filter, _)| filter.clone()),
+                Copies::Unnamed => self.covers.filter_of(key).cloned(),
+            };
+            match (upstream.and_then(|filter| held.get(&filter)), copies) {
+                (Some(Grant::Under(id)), Copies::Named) => self.filters.resume(key, id),
+                (Some(Grant::Under(_)), Copies::Unnamed) => {
+                    let id = self.filters.asked(key, Audience::All, now);
+                    self.filters.renewed(key, id);
+                }
+                (Some(Grant::Unknown) | None, _) => _ = self.renewals.insert(key),
+            }
+        }
+        let is_needed = |filter: &TopicFilter| match copies {
+            Copies::Named => self.filters.find(filter).is_some(),
+            Copies::Unnamed => self.covers.contains(filter),
+        };
+        let outdated: Vec<TopicFilter> = held.filters().filter(|filter| !is_needed(filter)).cloned().collect();
+        match copies {
+            Copies::Named => self.give_up(out, outdated),
+            // What is asked for in place of some of them has to be granted first.
+            Copies::Unnamed => {
+                self.leftovers = outdated;
+                self.give_up_leftovers(out);
+            }
         }
     }
 
     /// Takes the broker's answer to a renewal.
     pub(super) fn renewed(&mut self, out: &mut Outputs, id: SubscriptionId, outcome: SubscribeOutcome) {
         self.renewals_asked = self.renewals_asked.saturating_sub(1);
+        let members = self.asked.get(&id).map_or(&[][..], |asked| self.covers.members(asked));
+        let key = self.filters.by_id(id);
+        // Where one filter upstream stands for many, the answer is for all of them.
+        let concerned: Vec<FilterKey> = members.iter().copied().chain(key).collect();
         self.give_up_needless(out, id, outcome);
         let outdated = self.replaced.remove(&id).unwrap_or_default();
-        let key = self.filters.by_id(id);
         match outcome {
             SubscribeOutcome::Granted(_) => {
-                unsubscribe_all(out, outdated);
-                let Some(key) = key else { return };
-                self.filters.renewed(key, id);
-                // Where one filter upstream stands for many, it has been granted to all of them.
-                for member in self.covers.members(key) {
-                    self.filters.renewed(*member, id);
-                }
+                self.give_up(out, outdated);
+                concerned.into_iter().for_each(|key| self.filters.renewed(key, id));
             }
             SubscribeOutcome::Lost => {
                 self.leftovers.extend(outdated);
-                self.renewals.extend(key);
+                self.renewals.extend(concerned);
+                self.give_up_leftovers(out);
             }
             SubscribeOutcome::Refused(reason) => {
-                unsubscribe_all(out, outdated);
+                self.give_up(out, outdated);
                 if let Some((filter, _)) = key.and_then(|key| self.filters.demand(key)) {
                     out.notice(Notice::SubscriptionLost { filter: filter.clone(), reason });
                 }
@@ -162,7 +207,7 @@ impl Aggregating {
     /// Asks the broker for filters it has forgotten, a few at a time.
     pub(super) fn renew(&mut self, out: &mut Outputs, line: &Line, tokens: &mut Tokens, now: Instant) {
         while line.is_up() && self.renewals_asked < RENEWALS_AT_ONCE {
-            let Some(key) = self.renewals.pop_front() else { return };
+            let Some(key) = self.renewals.pop_first() else { return };
             let Some((filter, qos)) = self.filters.demand(key) else { continue };
             let filter = filter.clone();
             let id = self.filters.asked(key, Audience::All, now);
@@ -177,6 +222,7 @@ impl Aggregating {
                     self.asked.insert(id, filter.clone());
                     for other in members.iter().filter(|member| **member != key) {
                         self.filters.asked(*other, Audience::All, now);
+                        self.renewals.remove(other);
                     }
                     (filter, WIDEST_QOS)
                 }
@@ -207,18 +253,21 @@ impl Aggregating {
     fn replace(&mut self, out: &mut Outputs, id: SubscriptionId, outcome: SubscribeOutcome) {
         let Some(replaced) = self.replaced.remove(&id) else { return };
         match outcome {
-            SubscribeOutcome::Granted(_) => unsubscribe_all(out, replaced),
+            SubscribeOutcome::Granted(_) => self.give_up(out, replaced),
             SubscribeOutcome::Refused(_) | SubscribeOutcome::Lost => {
                 let others = std::mem::take(&mut self.replaced).into_values().flatten();
                 let upstream: Vec<TopicFilter> = others.chain(replaced).chain(self.covers.filters().cloned()).collect();
                 self.forgotten(self.copies);
-                // Those in whose place something else is asked for go when that has been granted.
-                let outdated = upstream.into_iter().filter(|filter| !self.covers.contains(filter));
-                let (leftovers, needless) = outdated.partition(|filter| self.covers.overlaps(filter));
-                self.leftovers = leftovers;
-                unsubscribe_all(out, needless);
+                self.leftovers = upstream.into_iter().filter(|filter| !self.covers.contains(filter)).collect();
+                self.give_up_leftovers(out);
             }
         }
+    }
+
+    /// What nothing takes the place of goes now; the rest when what takes its place has been granted.
+    fn give_up_leftovers(&mut self, out: &mut Outputs) {
+        let needless = self.leftovers.extract_if(.., |filter| !self.covers.overlaps(filter)).collect();
+        self.give_up(out, needless);
     }
 
     /// The broker has granted what nobody needs any more: it was asked before the broker forgot everything, and the
@@ -227,26 +276,29 @@ impl Aggregating {
         let Some(filter) = self.asked.remove(&id) else { return };
         let is_granted = matches!(outcome, SubscribeOutcome::Granted(_));
         let goes_later = self.replaced.values().flatten().chain(&self.leftovers).any(|outdated| *outdated == filter);
-        if is_granted && self.copies == Copies::Unnamed && !self.covers.contains(&filter) && !goes_later {
-            unsubscribe_all(out, vec![filter]);
+        if is_granted && self.copies == Copies::Unnamed && !goes_later {
+            self.give_up(out, vec![filter]);
+        }
+    }
+
+    /// Ends upstream what is not wanted any more; what has come to be wanted again stays.
+    fn give_up(&self, out: &mut Outputs, outdated: Vec<TopicFilter>) {
+        for filter in outdated.into_iter().filter(|filter| !self.covers.contains(filter)) {
+            out.command(ConnId::OWN, BrokerCommand::Unsubscribe { filter });
         }
     }
 
     fn leave(&mut self, out: &mut Outputs, key: FilterKey, owner: SessionKey) {
         let Some(filter) = self.filters.remove(key, owner) else { return };
+        self.renewals.remove(&key);
         let upstream = match self.copies {
             Copies::Named => Some(filter),
             Copies::Unnamed => self.covers.remove(key),
         };
         if let Some(filter) = upstream {
             out.command(ConnId::OWN, BrokerCommand::Unsubscribe { filter });
+            self.give_up_leftovers(out);
         }
-    }
-}
-
-fn unsubscribe_all(out: &mut Outputs, filters: Vec<TopicFilter>) {
-    for filter in filters {
-        out.command(ConnId::OWN, BrokerCommand::Unsubscribe { filter });
     }
 }
 
@@ -284,6 +336,12 @@ mod tests {
             let (id, asked, _) = self.shared.subscribe(Instant::ORIGIN, session, &filter, qos);
             self.shared.subscribed(&mut self.out, id, &filter, Some(session), outcome);
             asked.as_str().to_owned()
+        }
+
+        /// The connection is made again, and the broker has kept its session.
+        fn reconnect(&mut self) {
+            let max_qos = Qos::ExactlyOnce;
+            self.line.up(true, BrokerOffer { max_qos, retain: true, subscription_ids: false, max_packet: None });
         }
 
         /// Asks for what has to be asked for again; the broker grants it. Returns what was said to the broker.
@@ -363,5 +421,73 @@ mod tests {
         let granted = SubscribeOutcome::Granted(Qos::AtLeastOnce);
         assert_eq!(gateway.shared.subscribed(&mut gateway.out, id, &filter("c"), Some(ONE), granted), granted);
         assert_eq!(gateway.renew(), ["-#"]);
+    }
+
+    #[test]
+    fn an_upstream_filter_of_former_days_stays_if_it_is_wanted_again() {
+        let granted = SubscribeOutcome::Granted(Qos::AtLeastOnce);
+        let mut gateway = Gateway::new();
+        gateway.subscribe("a/b", ONE, Qos::AtLeastOnce, granted);
+        gateway.line.down();
+        gateway.subscribe("#", TWO, Qos::AtLeastOnce, SubscribeOutcome::Lost);
+        gateway.reconnect();
+        assert_eq!(gateway.subscribe("#", TWO, Qos::AtLeastOnce, granted), "#");
+        assert_eq!(gateway.renew(), ["-a/b", "+#"]);
+    }
+
+    #[test]
+    fn a_replaced_upstream_filter_stays_if_it_is_wanted_again() {
+        let granted = SubscribeOutcome::Granted(Qos::AtLeastOnce);
+        let mut gateway = Gateway::new();
+        gateway.subscribe("a/b", ONE, Qos::AtLeastOnce, granted);
+        let (id, ..) = gateway.shared.subscribe(Instant::ORIGIN, TWO, &filter("a/+"), Qos::AtLeastOnce);
+        gateway.shared.unsubscribe(&mut gateway.out, TWO, &filter("a/+"));
+        gateway.shared.unsubscribe(&mut gateway.out, ONE, &filter("a/b"));
+        assert_eq!(gateway.subscribe("a/b", ONE, Qos::AtLeastOnce, granted), "a/b");
+        gateway.shared.subscribed(&mut gateway.out, id, &filter("a/+"), None, granted);
+        assert_eq!(gateway.renew(), ["-a/+", "-a/+"]);
+    }
+
+    #[test]
+    fn an_upstream_filter_of_former_days_goes_with_the_last_that_waits_for_its_successor() {
+        let mut gateway = Gateway::new();
+        gateway.subscribe("a/b", ONE, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce));
+        gateway.line.down();
+        assert_eq!(gateway.subscribe("#", TWO, Qos::AtLeastOnce, SubscribeOutcome::Lost), "#");
+        gateway.shared.unsubscribe(&mut gateway.out, ONE, &filter("a/b"));
+        gateway.reconnect();
+        assert_eq!(gateway.renew(), ["-a/b", "-#"]);
+    }
+
+    #[test]
+    fn filters_that_share_one_upstream_are_asked_for_again_whoever_of_them_has_left() {
+        for leaver in ["a/+", "+/b"] {
+            let mut gateway = Gateway::new();
+            gateway.subscribe("a/+", ONE, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce));
+            gateway.subscribe("+/b", ONE, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce));
+            gateway.out.clear();
+            gateway.shared.forgotten(Copies::Unnamed);
+            gateway.shared.unsubscribe(&mut gateway.out, ONE, &filter(leaver));
+            assert_eq!(gateway.renew(), ["++/+"], "without {leaver}");
+        }
+    }
+
+    #[test]
+    fn a_lost_renewal_is_repeated_though_the_filter_that_stood_for_all_has_left() {
+        for leaver in ["a/+", "+/b"] {
+            let mut gateway = Gateway::new();
+            gateway.subscribe("a/+", ONE, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce));
+            gateway.subscribe("+/b", ONE, Qos::AtLeastOnce, SubscribeOutcome::Granted(Qos::AtLeastOnce));
+            gateway.out.clear();
+            gateway.shared.forgotten(Copies::Unnamed);
+            gateway.shared.renew(&mut gateway.out, &gateway.line, &mut gateway.tokens, Instant::ORIGIN);
+            let Some(Output::Broker { command: BrokerCommand::Subscribe { id, .. }, .. }) = gateway.out.queue.pop()
+            else {
+                panic!("{:?}", gateway.out);
+            };
+            gateway.shared.unsubscribe(&mut gateway.out, ONE, &filter(leaver));
+            gateway.shared.renewed(&mut gateway.out, id, SubscribeOutcome::Lost);
+            assert_eq!(gateway.renew(), ["++/+"], "without {leaver}");
+        }
     }
 }

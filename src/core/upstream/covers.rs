@@ -51,15 +51,14 @@ impl Covers {
         Cover { filter: wide, members, replaces }
     }
 
-    /// Whether this filter is the one that speaks for its upstream filter when all are asked for again.
-    pub(super) fn represents(&self, key: FilterKey) -> bool {
-        let members = self.of.get(&key).and_then(|cover| self.by_filter.get(cover));
-        members.and_then(|members| members.first()) == Some(&key)
+    /// Returns the filter that stands for a client's upstream.
+    pub(super) fn filter_of(&self, key: FilterKey) -> Option<&TopicFilter> {
+        self.of.get(&key)
     }
 
-    /// Returns all clients' filters that share this one's upstream filter, itself included.
-    pub(super) fn members(&self, key: FilterKey) -> &[FilterKey] {
-        self.of.get(&key).and_then(|cover| self.by_filter.get(cover)).map_or(&[], Vec::as_slice)
+    /// Returns all clients' filters that this one stands for upstream.
+    pub(super) fn members(&self, upstream: &TopicFilter) -> &[FilterKey] {
+        self.by_filter.get(upstream).map_or(&[], Vec::as_slice)
     }
 
     /// Returns every filter upstream.

@@ -124,6 +124,24 @@ impl Filters {
         key
     }
 
+    /// Takes back a subscriber of a former process: the broker had granted it.
+    pub(super) fn restore(&mut self, filter: &TopicFilter, session: SessionKey, qos: Qos) {
+        let key = self.add(filter, session, qos);
+        if let Some(subscriber) = self.subscriber(key, session) {
+            subscriber.standing = Standing::Lapsed;
+        }
+    }
+
+    /// The broker still holds the filter, under this number.
+    pub(super) fn resume(&mut self, key: FilterKey, id: SubscriptionId) {
+        let Some(filter) = self.filters.get_mut(key.0) else { return };
+        let (audience, since) = (Audience::All, Instant::ORIGIN);
+        filter.replays.push_back(Replay { id, audience, since, standing: Standing::Pending });
+        self.by_id.insert(id, key);
+        self.last_id = self.last_id.max(id);
+        self.renewed(key, id);
+    }
+
     /// Notes that a SUBSCRIBE goes out now that brings this filter's retained messages. Returns its number.
     pub(super) fn asked(&mut self, key: FilterKey, audience: Audience, now: Instant) -> SubscriptionId {
         let id = self.fresh_id();

@@ -1,6 +1,8 @@
 //! One MQTT connection as the core sees it: up or down, what it can carry, what it has delivered.
 
-use super::deliveries::{Deliveries, Receipt};
+use super::arrivals::Arrival;
+use super::deliveries::{Deliveries, DeliveryNumber, Holders, Receipt};
+use crate::core::topics::TopicName;
 use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Delivery, Message, Output, Outputs};
 
 /// Octets that MQTT adds to topic and payload at most: fixed header, lengths, packet id, properties.
@@ -17,6 +19,22 @@ pub(in crate::core) enum PublishRefusal {
     TooLarge,
     /// The topic is the broker's own: it would close the connection.
     BrokersOwn,
+    /// The store cannot write, and without it nothing may be promised.
+    StoreFails,
+    /// There is no connection to the broker, and what comes on this topic is not kept.
+    NotKept,
+    /// There is no connection to the broker, and as many messages as allowed are kept.
+    TooManyKept,
+}
+
+impl PublishRefusal {
+    /// Whether the same message may be taken later.
+    pub(super) fn may_pass(self) -> bool {
+        match self {
+            Self::Down | Self::Full | Self::StoreFails | Self::NotKept | Self::TooManyKept => true,
+            Self::TooLarge | Self::BrokersOwn => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -24,6 +42,8 @@ pub(super) struct Line {
     conn: ConnId,
     state: State,
     deliveries: Deliveries,
+    /// What has been acknowledged to the broker and must be known if it comes again.
+    taken: Vec<Arrival>,
 }
 
 #[derive(Debug)]
@@ -34,7 +54,7 @@ enum State {
 
 impl Line {
     pub(super) fn new(conn: ConnId) -> Self {
-        Self { conn, state: State::Down, deliveries: Deliveries::default() }
+        Self { conn, state: State::Down, deliveries: Deliveries::default(), taken: Vec::new() }
     }
 
     pub(super) fn conn(&self) -> ConnId {
@@ -59,10 +79,7 @@ impl Line {
     /// Brings a message into the form that the broker takes, or says why there is none.
     pub(super) fn fit(&self, mut message: Message) -> Result<Message, PublishRefusal> {
         let State::Up(offer) = &self.state else { return Err(PublishRefusal::Down) };
-        // Not all of `$`: AWS, for one, has topics like `$aws/things/...` to publish to.
-        if message.topic.as_str().starts_with("$SYS/") || message.topic.as_str().starts_with("$share/") {
-            return Err(PublishRefusal::BrokersOwn);
-        }
+        check_topic(&message.topic)?;
         let octets = message.topic.as_str().len() + message.payload.len() + PUBLISH_OVERHEAD;
         if offer.max_packet.is_some_and(|max| octets > max as usize) {
             return Err(PublishRefusal::TooLarge);
@@ -78,8 +95,13 @@ impl Line {
         Ok(())
     }
 
-    pub(super) fn open(&mut self, delivery: Delivery, waiting: usize) -> impl FnMut() -> Receipt + use<> {
-        self.deliveries.open(self.conn, delivery, waiting)
+    pub(super) fn open(
+        &mut self,
+        delivery: Delivery,
+        holders: Holders,
+        arrival: Option<Arrival>,
+    ) -> impl FnMut() -> Receipt + use<> {
+        self.deliveries.open(self.conn, delivery, holders, arrival)
     }
 
     pub(super) fn settle(&mut self, out: &mut Outputs, receipt: Receipt) {
@@ -87,17 +109,28 @@ impl Line {
         self.acknowledge(out);
     }
 
+    pub(super) fn take_taken(&mut self) -> Vec<Arrival> {
+        std::mem::take(&mut self.taken)
+    }
+
     pub(super) fn acknowledge(&mut self, out: &mut Outputs) {
-        while let Some(delivery) = self.deliveries.pop_complete() {
+        while let Some((delivery, arrival)) = self.deliveries.pop_complete() {
+            self.taken.extend(arrival);
             out.command(self.conn, BrokerCommand::Ack { delivery });
         }
+    }
+
+    /// Returns the oldest delivery if more than `limit` are open, and who has yet to take it.
+    pub(super) fn excess(&self, limit: usize) -> Option<(DeliveryNumber, Holders)> {
+        self.deliveries.excess(limit).map(|(number, holders)| (number, holders.clone()))
     }
 
     /// Acknowledges what is complete. Returns how many more were acknowledged because over `limit` were open.
     pub(super) fn bound_deliveries(&mut self, out: &mut Outputs, limit: usize) -> u64 {
         self.acknowledge(out);
         let mut early = 0;
-        while let Some(delivery) = self.deliveries.pop_excess(limit) {
+        while let Some((delivery, arrival)) = self.deliveries.pop_excess(limit) {
+            self.taken.extend(arrival);
             out.command(self.conn, BrokerCommand::Ack { delivery });
             early += 1;
         }
@@ -106,6 +139,15 @@ impl Line {
         }
         early
     }
+}
+
+/// Refuses topics that are the broker's own.
+pub(super) fn check_topic(topic: &TopicName) -> Result<(), PublishRefusal> {
+    // Not all of `$`: AWS, for one, has topics like `$aws/things/...` to publish to.
+    if topic.as_str().starts_with("$SYS/") || topic.as_str().starts_with("$share/") {
+        return Err(PublishRefusal::BrokersOwn);
+    }
+    Ok(())
 }
 
 impl Outputs {

@@ -4,10 +4,14 @@
 //! in transparent mode each has one of its own, and the gateway's own carries only QoS -1 messages.
 
 mod aggregating;
+mod arrivals;
 mod covers;
 mod deliveries;
 mod filters;
+mod held;
+mod kept;
 mod line;
+mod restore;
 mod tokens;
 mod transparent;
 
@@ -16,19 +20,26 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use super::context::Means;
+use super::journal::Journal;
 use super::notice::ConnectRefusal;
+use super::outage::OutageSettings;
 use super::sessions::SessionKey;
 use super::settings::Mode;
 use super::topics::TopicFilter;
 use super::{
-    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Limits, Message, Outputs, PublishOutcome, SubscribeOutcome,
-    SubscriptionId, Token,
+    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Limits, Message, Outputs, PublishOutcome, SessionNumber,
+    SubscribeOutcome, SubscriptionId, Token,
 };
 use crate::wire::Qos;
 
 use aggregating::{Aggregating, Copies};
-pub(super) use deliveries::Receipt;
+pub(super) use arrivals::Arrival;
+use arrivals::Arrivals;
+pub(super) use deliveries::{DeliveryNumber, Holders, Receipt};
 pub(super) use filters::Recipient;
+use held::Held;
+use kept::{Answered, Declined, Kept};
 use line::Line;
 pub(super) use line::PublishRefusal;
 use tokens::{Pending, Tokens};
@@ -42,6 +53,12 @@ pub(super) struct Upstream {
     mode: Clients,
     tokens: Tokens,
     publishes_in_flight: usize,
+    kept: Kept,
+    held: Held,
+    origin: Origin,
+    arrivals: Arrivals,
+    /// What has been acknowledged to the broker on clients' own connections, to be noted at the end of the turn.
+    taken: Vec<(SessionNumber, Arrival)>,
     /// Wills of lost clients that wait for the broker to come back.
     wills: VecDeque<Message>,
     wills_in_flight: usize,
@@ -52,6 +69,15 @@ pub(super) struct Upstream {
 
 /// How long a connection without room is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Where what is known of the broker's session comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// This process.
+    Fresh,
+    /// A former one; the broker has not been heard yet.
+    Restored,
+}
 
 #[derive(Debug)]
 enum Clients {
@@ -65,6 +91,22 @@ pub(super) struct Request {
     pub(super) client_id: ByteString,
     pub(super) clean_session: bool,
     pub(super) will: Option<Message>,
+}
+
+/// Whose message it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) key: SessionKey,
+    pub(super) number: SessionNumber,
+}
+
+/// Where a message has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// The broker answers under this token.
+    AtBroker(Token),
+    /// The gateway has answered for it.
+    Kept,
 }
 
 /// Whether a client that asks to connect can be served.
@@ -87,7 +129,7 @@ pub(super) enum WillFate {
 }
 
 impl Upstream {
-    pub(super) fn new(mode: Mode) -> Self {
+    pub(super) fn new(mode: Mode, outage: &OutageSettings) -> Self {
         Self {
             own: Line::new(ConnId::OWN),
             mode: match mode {
@@ -96,6 +138,11 @@ impl Upstream {
             },
             tokens: Tokens::default(),
             publishes_in_flight: 0,
+            kept: Kept::new(outage),
+            held: Held::default(),
+            origin: Origin::Fresh,
+            arrivals: Arrivals::default(),
+            taken: Vec::new(),
             wills: VecDeque::new(),
             wills_in_flight: 0,
             retry: None,
@@ -107,9 +154,9 @@ impl Upstream {
         self.retry
     }
 
-    pub(super) fn on_deadline(&mut self, out: &mut Outputs, now: Instant) {
-        if self.retry.take_if(|at| *at <= now).is_some() {
-            self.go_on(out, now);
+    pub(super) fn on_deadline(&mut self, means: &mut Means<'_>) {
+        if self.retry.take_if(|at| *at <= means.now).is_some() {
+            self.go_on(means);
         }
     }
 
@@ -124,23 +171,25 @@ impl Upstream {
     /// Sees to it that the client can be served. A connection that does not suit must have been left before.
     pub(super) fn connect(
         &mut self,
-        out: &mut Outputs,
-        limits: &Limits,
-        owner: SessionKey,
+        means: &mut Means<'_>,
+        owner: Owner,
         request: Request,
     ) -> Result<Access, ConnectRefusal> {
         match &mut self.mode {
-            Clients::Aggregating(_) if self.own.is_up() => Ok(Access::Granted),
+            _ if means.journal.is_stuck() => Err(ConnectRefusal::StoreFails),
+            // What it publishes is kept until the broker is back.
+            Clients::Aggregating(_) if self.own.is_up() || means.journal.can_promise() => Ok(Access::Granted),
             Clients::Aggregating(_) => Err(ConnectRefusal::BrokerDown),
-            Clients::Transparent(clients) => Ok(clients.connect(out, limits, owner, request)),
+            Clients::Transparent(clients) => Ok(clients.connect(means.out, &means.settings.limits, owner, request)),
         }
     }
 
-    /// The client has left in order or is lost: a connection of its own ends.
-    pub(super) fn disconnect(&mut self, out: &mut Outputs, limits: &Limits, owner: SessionKey) {
+    /// The client has left in order or is lost: a connection of its own ends. These publishes over it are answered
+    /// by then, or [`Upstream::closed`] tells that they never will be.
+    pub(super) fn disconnect(&mut self, out: &mut Outputs, limits: &Limits, owner: SessionKey, publishes: Vec<Token>) {
         match &mut self.mode {
             Clients::Aggregating(_) => {}
-            Clients::Transparent(clients) => clients.disconnect(out, limits, owner),
+            Clients::Transparent(clients) => clients.disconnect(out, limits, owner, publishes),
         }
     }
 
@@ -154,60 +203,98 @@ impl Upstream {
         self.line(owner).is_some_and(Line::is_up)
     }
 
-    /// Hands a client's message to the broker; the answer comes back under the token.
+    /// Takes a client's message at QoS 1 or 2: it goes to the broker, or is kept for it.
     pub(super) fn publish(
         &mut self,
-        out: &mut Outputs,
-        limits: &Limits,
-        owner: SessionKey,
+        means: &mut Means<'_>,
+        owner: Owner,
         message: Message,
-    ) -> Result<Token, PublishRefusal> {
-        let line = self.line(owner).ok_or(PublishRefusal::Down)?;
+    ) -> Result<Taken, PublishRefusal> {
+        let journal = &mut *means.journal;
+        if journal.is_stuck() && message.qos == Qos::ExactlyOnce {
+            return Err(PublishRefusal::StoreFails);
+        }
+        if self.keeps(journal, owner.number) {
+            return self.keep(means, owner.number, message).map(|()| Taken::Kept);
+        }
+        let line = self.line(owner.key).ok_or(PublishRefusal::Down)?;
         let (conn, message) = (line.conn(), line.fit(message)?);
-        if self.publishes_in_flight >= limits.publishes_in_flight {
+        if self.publishes_in_flight >= means.settings.limits.publishes_in_flight {
             return Err(PublishRefusal::Full);
         }
         self.publishes_in_flight += 1;
-        let token = self.tokens.issue(Pending::Publish { owner: Some(owner) });
-        out.command(conn, BrokerCommand::Publish { token: Some(token), message });
-        Ok(token)
+        let pending = Pending::Publish { owner: Some(owner.key) };
+        let token = if message.qos == Qos::ExactlyOnce && journal.is_on() {
+            self.tokens.issue_as(journal.token(), pending)
+        } else {
+            self.tokens.issue(pending)
+        };
+        means.out.command(conn, BrokerCommand::Publish { token: Some(token), message });
+        Ok(Taken::AtBroker(token))
     }
 
-    /// Hands a client's message to the broker at QoS 0; nobody hears what became of it.
+    /// The client asks again for a message that is on its way to the broker, which is away: keeps it, if there is a
+    /// store, so that the client need not wait. Returns whether it is kept.
+    pub(super) fn adopt(&mut self, means: &mut Means<'_>, owner: Owner, message: Message, token: Token) -> bool {
+        let Means { journal, settings, .. } = &mut *means;
+        let has_room = self.kept.len() < settings.outage.messages;
+        if !self.is_own(owner) || self.own.is_up() || !journal.can_promise() || !has_room {
+            return false;
+        }
+        let Some(pending @ Pending::Publish { .. }) = self.tokens.get_mut(token) else { return false };
+        *pending = Pending::Kept { place: self.kept.adopt(means, owner.number, message, token) };
+        self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
+        true
+    }
+
+    /// Takes a client's message at QoS 0; nobody hears what becomes of it.
     pub(super) fn publish_at_most_once(
-        &self,
-        out: &mut Outputs,
-        owner: SessionKey,
+        &mut self,
+        means: &mut Means<'_>,
+        owner: Owner,
         message: Message,
     ) -> Result<(), PublishRefusal> {
-        self.line(owner).ok_or(PublishRefusal::Down)?.publish_at_most_once(out, message)
+        if self.keeps(means.journal, owner.number) {
+            return self.keep(means, owner.number, message);
+        }
+        self.line(owner.key).ok_or(PublishRefusal::Down)?.publish_at_most_once(means.out, message)
     }
 
-    /// Hands over a message that belongs to no session.
-    pub(super) fn publish_anonymous(&self, out: &mut Outputs, message: Message) -> Result<(), PublishRefusal> {
-        self.own.publish_at_most_once(out, message)
+    /// Takes a message that belongs to no session.
+    pub(super) fn publish_anonymous(&mut self, means: &mut Means<'_>, message: Message) -> Result<(), PublishRefusal> {
+        if !self.own.is_up() && means.journal.can_promise() {
+            return self.keep(means, SessionNumber::GATEWAY, message);
+        }
+        self.own.publish_at_most_once(means.out, message)
     }
 
     /// Publishes the will of a lost client. While the broker is away it waits, among at most so many others as the
     /// limits say.
-    pub(super) fn publish_will(
-        &mut self,
-        out: &mut Outputs,
-        limits: &Limits,
-        owner: SessionKey,
-        message: Message,
-    ) -> WillFate {
+    pub(super) fn publish_will(&mut self, means: &mut Means<'_>, owner: Owner, message: Message) -> WillFate {
         match &self.mode {
-            Clients::Transparent(clients) => clients.publish_will(out, owner, message),
-            Clients::Aggregating(_) if self.wills.len() + self.wills_in_flight >= limits.wills_waiting => {
+            Clients::Transparent(clients) => clients.publish_will(means.out, owner.key, message),
+            // Kept even while the broker is there: a restart must not make the client's death go unheard.
+            Clients::Aggregating(_) if means.journal.can_promise() && message.qos > Qos::AtMostOnce => {
+                let kept = self.keep(means, owner.number, message);
+                self.drain(means);
+                kept.map_or(WillFate::Dropped, |()| WillFate::Published)
+            }
+            Clients::Aggregating(_)
+                if self.wills.len() + self.wills_in_flight >= means.settings.limits.wills_waiting =>
+            {
                 WillFate::Dropped
             }
-            Clients::Aggregating(_) => self.publish_own_will(out, message),
+            Clients::Aggregating(_) => self.publish_own_will(means.out, message),
         }
     }
 
     /// Takes the broker's answer to a publish. Returns whom it concerns.
-    pub(super) fn published(&mut self, now: Instant, token: Token, outcome: PublishOutcome) -> Option<SessionKey> {
+    pub(super) fn published(
+        &mut self,
+        means: &mut Means<'_>,
+        token: Token,
+        outcome: PublishOutcome,
+    ) -> Option<SessionKey> {
         match self.tokens.redeem(token)? {
             Pending::Publish { owner } => {
                 self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
@@ -217,7 +304,14 @@ impl Upstream {
                 self.wills_in_flight = self.wills_in_flight.saturating_sub(1);
                 if matches!(outcome, PublishOutcome::Busy | PublishOutcome::Lost) {
                     self.wills.push_back(message);
-                    self.retry.get_or_insert(now + RETRY_AFTER);
+                    self.retry.get_or_insert(means.now + RETRY_AFTER);
+                }
+                None
+            }
+            Pending::Kept { place } => {
+                match self.kept.answered(means, place, outcome) {
+                    Answered::GoOn => self.drain(means),
+                    Answered::NoRoom => _ = self.retry.get_or_insert(means.now + RETRY_AFTER),
                 }
                 None
             }
@@ -238,7 +332,10 @@ impl Upstream {
         let (id, asked_for, qos) = match &mut self.mode {
             Clients::Aggregating(shared) => shared.subscribe(now, owner, filter, qos),
             // One connection, one client: nobody has to be told apart.
-            Clients::Transparent(_) => (SubscriptionId(1), filter.clone(), qos),
+            Clients::Transparent(clients) => {
+                clients.note_subscribe(owner);
+                (SubscriptionId(1), filter.clone(), qos)
+            }
         };
         let token = self.tokens.issue(Pending::Subscribe { id, filter: filter.clone(), owner: Some(owner) });
         out.command(conn, BrokerCommand::Subscribe { token, filter: asked_for, qos, id });
@@ -276,8 +373,34 @@ impl Upstream {
                 }
                 None
             }
-            Pending::Publish { .. } | Pending::Will { .. } => None,
+            Pending::Publish { .. } | Pending::Will { .. } | Pending::Kept { .. } => None,
         }
+    }
+
+    /// Takes note of what is being asked of the broker, to be known after a restart.
+    pub(super) fn note_questions(&mut self, out: &mut Outputs, journal: &mut Journal) {
+        if !journal.is_on() {
+            return self.taken.clear();
+        }
+        match self.mode {
+            Clients::Aggregating(_) => self.held.watch(out, journal),
+            Clients::Transparent(_) => {
+                for (session, arrival) in std::mem::take(&mut self.taken) {
+                    self.arrivals.note(out, journal, session, arrival);
+                }
+            }
+        }
+    }
+
+    /// Takes note of the broker's answer to a subscribe, to be known after a restart.
+    pub(super) fn note_answer(
+        &mut self,
+        out: &mut Outputs,
+        journal: &mut Journal,
+        token: Token,
+        outcome: SubscribeOutcome,
+    ) {
+        self.held.answered(out, journal, token, outcome);
     }
 
     /// Ends a session's subscription to a filter.
@@ -313,23 +436,34 @@ impl Upstream {
     /// The broker has accepted a connection. Returns the session that it belongs to, if it is a client's.
     pub(super) fn up(
         &mut self,
-        out: &mut Outputs,
-        limits: &Limits,
-        now: Instant,
+        means: &mut Means<'_>,
         conn: ConnId,
         session_present: bool,
         offer: BrokerOffer,
     ) -> Option<SessionKey> {
         if conn != ConnId::OWN {
-            return self.transparent()?.up(out, limits, conn, session_present, offer);
+            let (owner, number) =
+                self.transparent()?.up(means.out, &means.settings.limits, conn, session_present, offer)?;
+            if !session_present {
+                self.arrivals.clear(means.out, means.journal, number);
+            }
+            return Some(owner);
         }
         self.own.up(session_present, offer);
-        if let Clients::Aggregating(shared) = &mut self.mode
-            && !session_present
-        {
-            shared.forgotten(if offer.subscription_ids { Copies::Named } else { Copies::Unnamed });
+        let origin = std::mem::replace(&mut self.origin, Origin::Fresh);
+        if !session_present {
+            self.held.clear(means.out, means.journal);
+            self.arrivals.clear(means.out, means.journal, SessionNumber::GATEWAY);
         }
-        self.go_on(out, now);
+        if let Clients::Aggregating(shared) = &mut self.mode {
+            let copies = if offer.subscription_ids { Copies::Named } else { Copies::Unnamed };
+            match (session_present, origin) {
+                (false, _) => shared.forgotten(copies),
+                (true, Origin::Restored) => shared.resume(means.out, copies, &self.held, means.now),
+                (true, Origin::Fresh) => {}
+            }
+        }
+        self.go_on(means);
         None
     }
 
@@ -342,11 +476,18 @@ impl Upstream {
         None
     }
 
-    /// A connection has ended as [`BrokerCommand::Disconnect`] asked; nothing more comes from it.
-    pub(super) fn closed(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) {
-        if let Some(clients) = self.transparent() {
-            clients.closed(out, limits, conn);
-        }
+    /// A connection has ended as [`BrokerCommand::Disconnect`] asked; nothing more comes from it. Returns the publishes
+    /// that it has left unanswered, and whose they are.
+    pub(super) fn closed(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) -> Vec<(SessionKey, Token)> {
+        let published = self.transparent().map(|clients| clients.closed(out, limits, conn)).unwrap_or_default();
+        let lost = published.into_iter().filter_map(|token| match self.tokens.redeem(token)? {
+            Pending::Publish { owner } => {
+                self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
+                Some((owner?, token))
+            }
+            Pending::Will { .. } | Pending::Subscribe { .. } | Pending::Renewal { .. } | Pending::Kept { .. } => None,
+        });
+        lost.collect()
     }
 
     /// Finds who gets a message from the broker.
@@ -367,18 +508,45 @@ impl Upstream {
         }
     }
 
-    /// Notes a delivery that `waiting` sessions have to settle, and returns their receipts one by one.
+    /// A QoS 2 message has come from the broker: returns how to know it again, or `None` if it was taken over before a
+    /// restart and the broker has not heard of that.
+    pub(super) fn arrive(
+        &mut self,
+        means: &mut Means<'_>,
+        conn: ConnId,
+        origin: super::Origin,
+        message: &Message,
+    ) -> Option<Arrival> {
+        let session = match &mut self.mode {
+            Clients::Transparent(clients) => {
+                clients.line_and_owner(conn).map_or(SessionNumber::GATEWAY, |(_, number)| number)
+            }
+            Clients::Aggregating(_) => SessionNumber::GATEWAY,
+        };
+        let arrival = Arrival::new(origin.packet, message);
+        if origin.duplicate && self.arrivals.knows(session, arrival) {
+            return None;
+        }
+        if session == SessionNumber::GATEWAY {
+            // All whom it is for have it in the store in the same turn.
+            self.arrivals.note(means.out, means.journal, session, arrival);
+        }
+        Some(arrival)
+    }
+
+    /// Notes a delivery that `holders` have to settle, and returns their receipts one by one.
     pub(super) fn open(
         &mut self,
         conn: ConnId,
         delivery: Delivery,
-        waiting: usize,
+        holders: Holders,
+        arrival: Option<Arrival>,
     ) -> Option<impl FnMut() -> Receipt + use<>> {
         let line = match &mut self.mode {
             Clients::Transparent(clients) if conn != ConnId::OWN => clients.line_mut(conn)?,
             Clients::Transparent(_) | Clients::Aggregating(_) => &mut self.own,
         };
-        Some(line.open(delivery, waiting))
+        Some(line.open(delivery, holders, arrival))
     }
 
     /// Takes one session's part in a delivery as done; the broker is told when all are.
@@ -386,19 +554,21 @@ impl Upstream {
         let conn = receipt.conn();
         if conn == ConnId::OWN {
             self.own.settle(out, receipt);
-        } else if let Some(line) = self.transparent().and_then(|clients| clients.line_mut(conn)) {
+        } else if let Clients::Transparent(clients) = &mut self.mode
+            && let Some((line, number)) = clients.line_and_owner(conn)
+        {
             line.settle(out, receipt);
+            self.taken.extend(line.take_taken().into_iter().map(|arrival| (number, arrival)));
         }
     }
 
-    /// The message will wait for its client, perhaps for hours. On a shared connection it must not hold the broker's
-    /// window for so long; on the client's own the broker keeps it better than we can.
-    pub(super) fn shelve(&mut self, out: &mut Outputs, receipt: &mut Option<Receipt>) {
-        if let Clients::Aggregating(_) = self.mode
-            && let Some(receipt) = receipt.take()
-        {
-            self.settle(out, receipt);
+    /// Returns the oldest delivery on the gateway's own connection that must be answered for to make room, and who
+    /// has yet to take it.
+    pub(super) fn excess(&self, limits: &Limits, conn: ConnId) -> Option<(DeliveryNumber, Holders)> {
+        if conn != ConnId::OWN {
+            return None;
         }
+        self.own.excess(limits.unacknowledged_deliveries)
     }
 
     /// Acknowledges what is complete. Returns how many more were acknowledged because too many were open.
@@ -420,13 +590,47 @@ impl Upstream {
     }
 
     /// Asks and publishes what had to wait, if the connection is up.
-    fn go_on(&mut self, out: &mut Outputs, now: Instant) {
+    fn go_on(&mut self, means: &mut Means<'_>) {
         if let Clients::Aggregating(shared) = &mut self.mode {
-            shared.renew(out, &self.own, &mut self.tokens, now);
+            shared.renew(means.out, &self.own, &mut self.tokens, means.now);
         }
         for message in std::mem::take(&mut self.wills) {
-            self.publish_own_will(out, message);
+            self.publish_own_will(means.out, message);
         }
+        self.drain(means);
+    }
+
+    fn drain(&mut self, means: &mut Means<'_>) {
+        self.kept.drain(means, &self.own, &mut self.tokens);
+    }
+
+    /// Whether a client's next message is kept rather than sent. In transparent mode the acknowledgement is the
+    /// broker's own, so nothing is accepted in its place.
+    fn keeps(&self, journal: &Journal, owner: SessionNumber) -> bool {
+        match self.mode {
+            Clients::Transparent(_) => false,
+            Clients::Aggregating(_) => (!self.own.is_up() && journal.can_promise()) || self.kept.holds(owner),
+        }
+    }
+
+    fn keep(&mut self, means: &mut Means<'_>, owner: SessionNumber, message: Message) -> Result<(), PublishRefusal> {
+        if means.journal.is_stuck() {
+            return Err(PublishRefusal::StoreFails);
+        }
+        line::check_topic(&message.topic)?;
+        if let Err(why) = self.own.fit(message.clone())
+            && !why.may_pass()
+        {
+            return Err(why);
+        }
+        self.kept.take(means, owner, message).map_err(|declined| match declined {
+            Declined::Full => PublishRefusal::TooManyKept,
+            Declined::ByRule => PublishRefusal::NotKept,
+        })
+    }
+
+    fn is_own(&self, owner: Owner) -> bool {
+        self.line(owner.key).is_some_and(|line| line.conn() == ConnId::OWN)
     }
 
     fn publish_own_will(&mut self, out: &mut Outputs, message: Message) -> WillFate {
@@ -436,8 +640,8 @@ impl Upstream {
                 let token = self.tokens.issue(Pending::Will { message });
                 out.command(ConnId::OWN, BrokerCommand::Publish { token: Some(token), message: fitting });
             }
-            Err(PublishRefusal::Down | PublishRefusal::Full) => self.wills.push_back(message),
-            Err(PublishRefusal::TooLarge | PublishRefusal::BrokersOwn) => return WillFate::Dropped,
+            Err(why) if why.may_pass() => self.wills.push_back(message),
+            Err(_) => return WillFate::Dropped,
         }
         WillFate::Published
     }

@@ -1,7 +1,10 @@
 //! Tokens: what each question to the broker was about, and who waits for the answer.
 
+use std::collections::BTreeMap;
+
 use slab::Slab;
 
+use crate::core::journal::is_durable;
 use crate::core::sessions::SessionKey;
 use crate::core::topics::TopicFilter;
 use crate::core::{Message, SubscriptionId, Token};
@@ -12,6 +15,8 @@ use crate::core::{Message, SubscriptionId, Token};
 pub(super) struct Tokens {
     pending: Slab<(u32, Pending)>,
     issued: u32,
+    /// The ones that outlive the process.
+    durable: BTreeMap<Token, Pending>,
 }
 
 /// What a token stands for. The owner is gone once its session has lost interest.
@@ -32,16 +37,39 @@ pub(super) enum Pending {
     Renewal {
         id: SubscriptionId,
     },
+    /// A message that the gateway has answered for.
+    Kept {
+        place: u64,
+    },
 }
 
 impl Tokens {
     pub(super) fn issue(&mut self, pending: Pending) -> Token {
-        self.issued = self.issued.wrapping_add(1);
+        // The highest bit marks the tokens that outlive the process.
+        self.issued = self.issued.wrapping_add(1) & (u32::MAX >> 1);
         let place = self.pending.insert((self.issued, pending));
         Token(u64::from(self.issued) << 32 | place as u64 & 0xFFFF_FFFF)
     }
 
+    /// Lets a token that was chosen elsewhere stand for a question.
+    pub(super) fn issue_as(&mut self, token: Token, pending: Pending) -> Token {
+        self.durable.insert(token, pending);
+        token
+    }
+
+    /// Returns what a token that is still to be answered stands for.
+    pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut Pending> {
+        if is_durable(token) {
+            return self.durable.get_mut(&token);
+        }
+        let (issued, pending) = self.pending.get_mut(place(token))?;
+        (u64::from(*issued) == token.0 >> 32).then_some(pending)
+    }
+
     pub(super) fn redeem(&mut self, token: Token) -> Option<Pending> {
+        if is_durable(token) {
+            return self.durable.remove(&token);
+        }
         let place = place(token);
         let (issued, _) = self.pending.get(place)?;
         if u64::from(*issued) != token.0 >> 32 {
@@ -52,13 +80,8 @@ impl Tokens {
 
     /// Lets the answer go unheard.
     pub(super) fn forget(&mut self, token: Token) {
-        match self.pending.get_mut(place(token)) {
-            Some((issued, Pending::Publish { owner } | Pending::Subscribe { owner, .. }))
-                if u64::from(*issued) == token.0 >> 32 =>
-            {
-                *owner = None;
-            }
-            Some(_) | None => {}
+        if let Some(Pending::Publish { owner } | Pending::Subscribe { owner, .. }) = self.get_mut(token) {
+            *owner = None;
         }
     }
 }

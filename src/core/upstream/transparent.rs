@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytestring::ByteString;
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::line::Line;
-use super::{Access, PublishRefusal, Request, WillFate};
+use super::{Access, Owner, Request, WillFate};
 use crate::core::sessions::SessionKey;
 use crate::core::topics::TopicFilter;
-use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Limits, Message, Outputs};
+use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Limits, Message, Outputs, SessionNumber, Token};
 
 /// The clients' connections.
 ///
@@ -20,9 +20,10 @@ use crate::core::{BrokerCommand, BrokerOffer, ConnId, ConnectSpec, Limits, Messa
 pub(super) struct Transparent {
     legs: BTreeMap<ConnId, Leg>,
     by_session: HashMap<SessionKey, ConnId, RandomState>,
-    /// Client ids whose former connection has been told to end and has not ended yet, and the other way round.
-    ending: HashMap<ByteString, ConnId, RandomState>,
-    ending_conns: HashMap<ConnId, ByteString, RandomState>,
+    /// Connections that have been told to end and have not ended yet.
+    ending: HashMap<ConnId, Ending, RandomState>,
+    /// The client ids that they are in use for.
+    ending_clients: HashSet<ByteString, RandomState>,
     /// Connections that wait for their turn: a power cut must not end in a storm of CONNECTs.
     waiting: VecDeque<ConnId>,
     connecting: usize,
@@ -32,9 +33,26 @@ pub(super) struct Transparent {
 #[derive(Debug)]
 struct Leg {
     session: SessionKey,
+    number: SessionNumber,
     request: Request,
     line: Line,
     progress: Progress,
+    history: History,
+}
+
+/// What a connection that is coming to its end still answers.
+#[derive(Debug)]
+struct Ending {
+    client_id: ByteString,
+    publishes: Vec<Token>,
+}
+
+/// Whether messages of a session that is over may still be on their way to its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum History {
+    /// Nothing has been subscribed to over this connection.
+    Blank,
+    Subscribed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +66,11 @@ enum Progress {
 }
 
 impl Transparent {
+    /// Whether the client's connection serves this CONNECT too. Over one that has brought a former session its
+    /// messages, more of them may come.
     pub(super) fn suits(&self, owner: SessionKey, request: &Request) -> bool {
-        self.by_session.get(&owner).and_then(|conn| self.legs.get(conn)).is_some_and(|leg| leg.request == *request)
+        let leg = self.by_session.get(&owner).and_then(|conn| self.legs.get(conn));
+        leg.is_some_and(|leg| leg.request == *request && !(request.clean_session && leg.history == History::Subscribed))
     }
 
     /// Gives the client a connection, or leaves it the one that it has.
@@ -57,14 +78,15 @@ impl Transparent {
         &mut self,
         out: &mut Outputs,
         limits: &Limits,
-        owner: SessionKey,
+        Owner { key: owner, number }: Owner,
         request: Request,
     ) -> Access {
         if let Some(line) = self.line(owner) {
             return if line.is_up() { Access::Granted } else { Access::Awaited };
         }
         let conn = self.fresh_conn();
-        let leg = Leg { session: owner, request, line: Line::new(conn), progress: Progress::Waiting };
+        let (line, progress) = (Line::new(conn), Progress::Waiting);
+        let leg = Leg { session: owner, number, request, line, progress, history: History::Blank };
         self.legs.insert(conn, leg);
         self.by_session.insert(owner, conn);
         self.waiting.push_back(conn);
@@ -72,7 +94,8 @@ impl Transparent {
         Access::Awaited
     }
 
-    pub(super) fn disconnect(&mut self, out: &mut Outputs, limits: &Limits, owner: SessionKey) {
+    /// Ends the client's connection, which answers these publishes while it ends, or never.
+    pub(super) fn disconnect(&mut self, out: &mut Outputs, limits: &Limits, owner: SessionKey, publishes: Vec<Token>) {
         let Some(conn) = self.by_session.remove(&owner) else { return };
         let Some(leg) = self.legs.remove(&conn) else { return };
         match leg.progress {
@@ -82,8 +105,9 @@ impl Transparent {
                     self.connecting -= 1;
                 }
                 out.command(conn, BrokerCommand::Disconnect);
-                self.ending.insert(leg.request.client_id.clone(), conn);
-                self.ending_conns.insert(conn, leg.request.client_id);
+                let client_id = leg.request.client_id;
+                self.ending_clients.insert(client_id.clone());
+                self.ending.insert(conn, Ending { client_id, publishes });
             }
         }
         self.begin_waiting(out, limits);
@@ -96,15 +120,15 @@ impl Transparent {
         conn: ConnId,
         session_present: bool,
         offer: BrokerOffer,
-    ) -> Option<SessionKey> {
+    ) -> Option<(SessionKey, SessionNumber)> {
         let leg = self.legs.get_mut(&conn)?;
         leg.line.up(session_present, offer);
-        let session = leg.session;
+        let owner = (leg.session, leg.number);
         if std::mem::replace(&mut leg.progress, Progress::Established) == Progress::Connecting {
             self.connecting -= 1;
             self.begin_waiting(out, limits);
         }
-        Some(session)
+        Some(owner)
     }
 
     pub(super) fn down(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) -> Option<SessionKey> {
@@ -115,11 +139,15 @@ impl Transparent {
         Some(session)
     }
 
-    pub(super) fn closed(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) {
-        if let Some(client_id) = self.ending_conns.remove(&conn) {
-            self.ending.remove(&client_id);
+    /// Returns what had been published over the connection before it was to end. What of it has not been answered
+    /// never will be.
+    pub(super) fn closed(&mut self, out: &mut Outputs, limits: &Limits, conn: ConnId) -> Vec<Token> {
+        let ended = self.ending.remove(&conn);
+        if let Some(Ending { client_id, .. }) = &ended {
+            self.ending_clients.remove(client_id);
         }
         self.begin_waiting(out, limits);
+        ended.map(|ended| ended.publishes).unwrap_or_default()
     }
 
     pub(super) fn line(&self, owner: SessionKey) -> Option<&Line> {
@@ -131,8 +159,19 @@ impl Transparent {
         self.legs.get_mut(&conn).map(|leg| &mut leg.line)
     }
 
+    pub(super) fn line_and_owner(&mut self, conn: ConnId) -> Option<(&mut Line, SessionNumber)> {
+        self.legs.get_mut(&conn).map(|leg| (&mut leg.line, leg.number))
+    }
+
     pub(super) fn session(&self, conn: ConnId) -> Option<SessionKey> {
         self.legs.get(&conn).map(|leg| leg.session)
+    }
+
+    /// Something is subscribed to over the client's connection.
+    pub(super) fn note_subscribe(&mut self, owner: SessionKey) {
+        if let Some(leg) = self.by_session.get(&owner).and_then(|conn| self.legs.get_mut(conn)) {
+            leg.history = History::Subscribed;
+        }
     }
 
     pub(super) fn unsubscribe(&self, out: &mut Outputs, owner: SessionKey, filter: &TopicFilter) {
@@ -153,8 +192,8 @@ impl Transparent {
                 out.command(line.conn(), BrokerCommand::Publish { token: None, message });
                 WillFate::Published
             }
-            Err(PublishRefusal::Down | PublishRefusal::Full) => WillFate::LeftToBroker,
-            Err(PublishRefusal::TooLarge | PublishRefusal::BrokersOwn) => WillFate::Dropped,
+            Err(why) if why.may_pass() => WillFate::LeftToBroker,
+            Err(_) => WillFate::Dropped,
         }
     }
 
@@ -175,14 +214,14 @@ impl Transparent {
         while self.connecting < limits.broker_connects_at_once {
             let Some(conn) = self.waiting.pop_front() else { break };
             let Some(leg) = self.legs.get_mut(&conn) else { continue };
-            if self.ending.contains_key(&leg.request.client_id) {
+            if self.ending_clients.contains(&leg.request.client_id) {
                 held.push(conn);
                 continue;
             }
             leg.progress = Progress::Connecting;
             self.connecting += 1;
             let Request { client_id, clean_session, will } = leg.request.clone();
-            out.connect(conn, ConnectSpec { client_id, clean_session, will });
+            out.connect(conn, ConnectSpec { session: leg.number, client_id, clean_session, will });
         }
         held.into_iter().rev().for_each(|conn| self.waiting.push_front(conn));
     }
@@ -191,7 +230,7 @@ impl Transparent {
         loop {
             self.last = self.last.wrapping_add(1);
             let conn = ConnId(self.last);
-            if conn != ConnId::OWN && !self.legs.contains_key(&conn) && !self.ending_conns.contains_key(&conn) {
+            if conn != ConnId::OWN && !self.legs.contains_key(&conn) && !self.ending.contains_key(&conn) {
                 return conn;
             }
         }

@@ -1,4 +1,4 @@
-//! Text and noise from a serial line, at a rate that a log can bear.
+//! What a serial line says beside its frames, at a rate that a log can bear.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::LinkId;
-use crate::links::{LinkEvent, Stage};
+use crate::links::{LinkEvent, Stage, Undelivered};
 use crate::wire::framing::{Noise, NoiseReason};
 
-/// Turns what the line says beside its frames into events: some lines a second, and all noise of a second as one.
+/// Turns what the line says beside its frames into events: some lines a second, all noise of a second as one, and all
+/// frames that a dongle did not send.
 #[derive(Debug)]
 pub(super) struct Chatter {
     link: LinkId,
@@ -21,6 +22,8 @@ pub(super) struct Chatter {
     /// Octets of frames since the last event about noise.
     in_frames: u64,
     settled_at: Instant,
+    undelivered: Option<(u64, Undelivered)>,
+    undelivered_due: Instant,
 }
 
 /// The noise since the last event.
@@ -49,6 +52,8 @@ impl Chatter {
             noise_due: now,
             in_frames: 0,
             settled_at: now + settle,
+            undelivered: None,
+            undelivered_due: now,
         }
     }
 
@@ -81,15 +86,29 @@ impl Chatter {
         gathered.octets = gathered.octets.saturating_add(u64::try_from(noise.octets).unwrap_or(u64::MAX));
     }
 
+    /// Notes a frame that the dongle did not send. Of several in a second the first reason is told.
+    pub(super) fn undelivered(&mut self, reason: Undelivered) {
+        let (frames, _) = self.undelivered.get_or_insert((0, reason));
+        *frames += 1;
+    }
+
     /// Returns when to ask for an event again, if one is held back.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.noise.is_some().then_some(self.noise_due)
+        let noise = self.noise.is_some().then_some(self.noise_due);
+        let undelivered = self.undelivered.is_some().then_some(self.undelivered_due);
+        [noise, undelivered].into_iter().flatten().min()
     }
 
     /// Takes the next event that may go out now.
     pub(super) fn next_event(&mut self, now: Instant) -> Option<LinkEvent> {
         if let Some(line) = self.lines.pop_front() {
             return Some(LinkEvent::Text { link: self.link, line });
+        }
+        if now >= self.undelivered_due
+            && let Some((frames, reason)) = self.undelivered.take()
+        {
+            self.undelivered_due = now + PERIOD;
+            return Some(LinkEvent::Undelivered { link: self.link, frames, reason });
         }
         if now < self.noise_due {
             return None;
@@ -104,6 +123,7 @@ impl Chatter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::framing::Refusal;
 
     const NOISE: Noise<'_> = Noise { octets: 3, first: &[1, 2, 3], reason: NoiseReason::NotAMessage };
 
@@ -137,6 +157,21 @@ mod tests {
         chatter.noise(start + settle, NOISE);
         let event = chatter.next_event(start + settle + PERIOD);
         assert!(matches!(event, Some(LinkEvent::Noise { in_frames: 0, .. })), "{event:?}");
+    }
+
+    #[test]
+    fn frames_that_a_dongle_did_not_send_are_told_once_a_second() {
+        let mut chatter = Chatter::new(LinkId(0), Duration::ZERO);
+        let start = Instant::now();
+        chatter.undelivered(Undelivered::Refused(Refusal::Nack));
+        assert!(matches!(chatter.next_event(start), Some(LinkEvent::Undelivered { frames: 1, .. })));
+        chatter.undelivered(Undelivered::Refused(Refusal::Nack));
+        chatter.undelivered(Undelivered::Unconfirmed);
+        assert!(chatter.next_event(start + PERIOD / 2).is_none());
+        assert_eq!(chatter.due(), Some(start + PERIOD));
+        let event = chatter.next_event(start + PERIOD);
+        let reason = Undelivered::Refused(Refusal::Nack);
+        assert!(matches!(event, Some(LinkEvent::Undelivered { frames: 2, reason: r, .. }) if r == reason), "{event:?}");
     }
 
     #[test]

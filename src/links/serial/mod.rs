@@ -1,22 +1,19 @@
 //! Serial links: a port that is opened, served, and opened again when it is gone.
 
 use std::fmt;
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
-use super::batch::BatchPool;
 use super::tasks::Tasks;
 use super::{DownReason, LinkEvent, SendError, SerialSettings};
-use crate::core::{Cast, LinkAddress, LinkId};
-use crate::wire::framing::{self, Decoder, Direction, Found};
+use crate::core::{LinkAddress, LinkId};
+use crate::wire::framing::{Codec, Destination, Direction, NodeAddress, WrongAddress};
 
+mod address;
 mod chatter;
 mod error;
 mod holders;
@@ -28,7 +25,10 @@ mod permission;
 mod port;
 #[cfg(target_os = "linux")]
 mod sysfs;
+mod traffic;
+mod window;
 
+pub use address::sole_node;
 pub use error::PortError;
 pub use holders::Holder;
 pub use inventory::{Inventory, PortInfo, PortState, UsbDevice};
@@ -36,25 +36,30 @@ pub use line::{CharacterFormat, ControlLine, FlowControl, Parity, StopBits, Unkn
 pub use name::{PortName, PortNameError, UsbIds, UsbMatch};
 pub use port::{Opened, Port, open, try_open};
 
-use chatter::Chatter;
+use traffic::Line;
 
 /// Octets of the shortest frame.
 const SHORTEST_FRAME: usize = 2;
+
+/// Octets of the largest frame that is received even if none as large is sent: all that one octet of Length can say.
+const RECEIVED_FRAME: usize = 255;
 
 /// The sending side of a link.
 #[derive(Debug)]
 pub(super) struct SerialLink {
     settings: Arc<SerialSettings>,
+    /// Shared with the receiving side: an answer goes where, and as, its node was heard.
+    codec: Arc<Mutex<Codec>>,
     outbox: mpsc::Sender<Outgoing>,
     /// One permit for each octet that may yet wait.
     room: Arc<Semaphore>,
     is_up: Arc<AtomicBool>,
 }
 
-/// A frame on its way out. Its room in the queue is free again when it is dropped.
+/// A frame on its way out, as it will stand on the line. Its room in the queue is free again when it is dropped.
 #[derive(Debug)]
 struct Outgoing {
-    frame: Box<[u8]>,
+    octets: Vec<u8>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -70,17 +75,38 @@ impl SerialLink {
         let octets = settings.send_queue.max(settings.max_frame);
         let (outbox, queue) = mpsc::channel(octets.div_ceil(SHORTEST_FRAME));
         let is_up = Arc::new(AtomicBool::new(false));
-        let line = Line { id, settings: Arc::clone(&settings), direction, events, heard: Notify::new() };
+        let codec = Codec::new(settings.framing, direction, settings.max_frame.max(RECEIVED_FRAME));
+        let codec = Arc::new(Mutex::new(codec));
+        let line = Line::new(id, Arc::clone(&settings), Arc::clone(&codec), events);
         tasks.spawn(id, supervise(line, queue, Arc::clone(&is_up)));
         let room = Arc::new(Semaphore::new(octets));
-        Self { settings, outbox, room, is_up }
+        Self { settings, codec, outbox, room, is_up }
     }
 
     pub(super) fn settings(&self) -> &SerialSettings {
         &self.settings
     }
 
-    pub(super) fn send(&self, frame: &[u8]) -> Result<(), SendError> {
+    pub(super) fn describe_peer(&self, address: LinkAddress) -> String {
+        let port = &self.settings.port;
+        match address::node(address) {
+            Some(NodeAddress::None) => format!("serial {port}"),
+            Some(node @ (NodeAddress::Short(_) | NodeAddress::Long(_))) => format!("serial {port} node {node}"),
+            None => format!("serial {port} {address:?}"),
+        }
+    }
+
+    pub(super) fn send(&self, to: LinkAddress, frame: &[u8]) -> Result<(), SendError> {
+        let node = address::node(to).ok_or(SendError::WrongAddress)?;
+        self.queue(Destination::Node(node), frame)
+    }
+
+    /// Sends a frame to all nodes within so many hops, or where the framing has no addresses, to the other end.
+    pub(super) fn broadcast(&self, radius: u8, frame: &[u8]) -> Result<(), SendError> {
+        self.queue(Destination::Everyone { radius }, frame)
+    }
+
+    fn queue(&self, to: Destination, frame: &[u8]) -> Result<(), SendError> {
         let too_long = SendError::TooLong { octets: frame.len(), max: self.settings.max_frame };
         if frame.len() > self.settings.max_frame {
             return Err(too_long);
@@ -88,9 +114,13 @@ impl SerialLink {
         if !self.is_up.load(Ordering::Acquire) {
             return Err(SendError::Down);
         }
-        let octets = u32::try_from(frame.len()).map_err(|_| too_long)?;
-        let room = Arc::clone(&self.room).try_acquire_many_owned(octets).map_err(|_| SendError::Full)?;
-        self.outbox.try_send(Outgoing { frame: frame.into(), _room: room }).map_err(|error| match error {
+        let room = u32::try_from(frame.len()).map_err(|_| too_long)?;
+        let room = Arc::clone(&self.room).try_acquire_many_owned(room).map_err(|_| SendError::Full)?;
+        let mut octets = Vec::new();
+        let mut codec = self.codec.lock().unwrap_or_else(PoisonError::into_inner);
+        codec.encode(to, frame, &mut octets).map_err(|WrongAddress| SendError::WrongAddress)?;
+        drop(codec);
+        self.outbox.try_send(Outgoing { octets, _room: room }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SendError::Full,
             mpsc::error::TrySendError::Closed(_) => SendError::Down,
         })
@@ -148,124 +178,6 @@ async fn open_in_background(settings: &Arc<SerialSettings>, former: Option<UsbDe
 /// Forgets the frames that wait: they were for a port that is gone.
 fn empty(queue: &mut mpsc::Receiver<Outgoing>) {
     while queue.try_recv().is_ok() {}
-}
-
-/// A serial line, apart from the port that it is open on at present.
-struct Line {
-    id: LinkId,
-    settings: Arc<SerialSettings>,
-    direction: Direction,
-    events: mpsc::Sender<LinkEvent>,
-    /// Told when a frame was received: the other end is not, or no longer, in its boot loader.
-    heard: Notify,
-}
-
-/// `Ok` when nobody listens to the events any more, otherwise why the port is gone.
-type Ended = Result<(), DownReason>;
-
-impl Line {
-    async fn serve(&self, port: Port, info: Option<PortInfo>, queue: &mut mpsc::Receiver<Outgoing>) -> Ended {
-        if self.events.send(LinkEvent::Up { link: self.id, port: info.map(Box::new) }).await.is_err() {
-            return Ok(());
-        }
-        let (input, output) = tokio::io::split(port);
-        tokio::select! {
-            ended = self.receive(input) => ended,
-            ended = self.transmit(output, queue) => ended,
-        }
-    }
-
-    async fn receive(&self, mut port: ReadHalf<Port>) -> Ended {
-        let SerialSettings { framing, max_frame, receive_gap, .. } = *self.settings;
-        let mut decoder = Decoder::new(framing, self.direction, max_frame);
-        let gap = receive_gap.unwrap_or_else(|| decoder.gap());
-        let mut pool = BatchPool::new(self.id);
-        let mut chatter = Chatter::new(self.id, self.settings.settle);
-        let mut buffer = vec![0; READ_OCTETS];
-        let mut gives_up_at = None;
-        loop {
-            let mut batch = pool.take();
-            let wake_at = [gives_up_at, chatter.due()].into_iter().flatten().min();
-            let heard = tokio::select! {
-                read = port.read(&mut buffer) => Some(read),
-                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => None,
-            };
-            let now = Instant::now();
-            let sink = |found: Found<'_>| match found {
-                Found::Frame(frame) => batch.push(LinkAddress::NONE, Cast::Unicast, frame),
-                Found::Text(line) => chatter.text(now, line),
-                Found::Noise(noise) => chatter.noise(now, noise),
-            };
-            match heard {
-                Some(Ok(0)) => return Err(self.ended()),
-                Some(Ok(octets)) => {
-                    decoder.feed(&buffer[..octets], sink);
-                    gives_up_at = decoder.is_partial().then(|| now + gap);
-                }
-                Some(Err(error)) => return Err(lost(&error)),
-                None if gives_up_at.is_some_and(|at| at <= now) => {
-                    decoder.idle(sink);
-                    gives_up_at = None;
-                }
-                None => {}
-            }
-            chatter.frames(batch.octets());
-            if !batch.is_empty() {
-                self.heard.notify_one();
-                if self.events.send(LinkEvent::Frames(batch)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            while let Some(event) = chatter.next_event(now) {
-                if self.events.send(event).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Why there is nothing more to read.
-    fn ended(&self) -> DownReason {
-        DownReason::Lost(match self.settings.port {
-            PortName::Device(_) | PortName::Usb(_) => "unplugged".to_owned(),
-            PortName::Tcp { .. } => "the serial server has closed the connection".to_owned(),
-        })
-    }
-
-    async fn transmit(&self, mut port: WriteHalf<Port>, queue: &mut mpsc::Receiver<Outgoing>) -> Ended {
-        tokio::select! {
-            () = sleep(self.settings.settle) => {}
-            () = self.heard.notified() => {}
-        }
-        let mut octets = Vec::new();
-        while let Some(outgoing) = queue.recv().await {
-            octets.clear();
-            framing::encode(self.settings.framing, &outgoing.frame, &mut octets);
-            // One write() as long as the kernel has room: some firmware takes a pause for the end of a message.
-            // No flush: it blocks the thread until the last bit is on the line.
-            port.write_all(&octets).await.map_err(|error| lost(&error))?;
-            sleep(time_on_the_line(octets.len(), &self.settings) + self.settings.gap).await;
-        }
-        Ok(())
-    }
-}
-
-/// Octets that one read can take: what a terminal holds at most.
-const READ_OCTETS: usize = 4_096;
-
-/// How long octets take that have only reached the kernel.
-fn time_on_the_line(octets: usize, settings: &SerialSettings) -> Duration {
-    let bits = u32::try_from(octets).unwrap_or(u32::MAX).saturating_mul(settings.format.bits());
-    Duration::from_secs(1).saturating_mul(bits) / settings.baud.max(1)
-}
-
-fn lost(error: &io::Error) -> DownReason {
-    // What Linux says when an adapter is pulled out, or the other side of a pseudo-terminal closed.
-    const EIO: i32 = 5;
-    match error.raw_os_error() {
-        Some(EIO) => DownReason::Lost("unplugged".to_owned()),
-        Some(_) | None => DownReason::Lost(error.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use serialport::SerialPort;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_serial::SerialStream;
 
 use super::*;
 use crate::core::{Cast, Peer};
-use crate::links::{LinkConfig, Links};
-use crate::wire::framing::{Framing, NoiseReason};
+use crate::links::{LinkConfig, Links, Undelivered};
+use crate::wire::framing::{Found, Framing, NoiseReason, Refusal, Signal};
 
 const LINK: LinkId = LinkId(5);
 const PEER: Peer = Peer { link: LINK, address: LinkAddress::NONE };
@@ -34,6 +36,26 @@ impl Terminal {
         let mut octets = vec![0; count];
         timeout(LIMIT, self.node.read_exact(&mut octets)).await.expect("octets within 10 s").unwrap();
         octets
+    }
+
+    /// Reads what the gateway has sent, until there is a frame.
+    async fn read_frame(&mut self, node: &mut Codec) -> Vec<u8> {
+        let (mut frame, mut answer) = (Vec::new(), Vec::new());
+        while frame.is_empty() {
+            let octet = self.read(1).await;
+            node.feed(&octet, |found| match found {
+                Found::Frame(received) => frame.extend_from_slice(received.frame),
+                Found::Answer(octets) => answer.extend_from_slice(octets),
+                Found::Text(_) | Found::Noise(_) | Found::Receipt(_) => panic!("{found:?}"),
+            });
+        }
+        self.write(&answer).await;
+        frame
+    }
+
+    /// Whether the gateway has sent nothing that was not read yet.
+    fn is_silent(&self) -> bool {
+        self.node.bytes_to_read().unwrap() == 0
     }
 
     async fn write(&mut self, octets: &[u8]) {
@@ -69,6 +91,16 @@ async fn until_up(inbox: &mut mpsc::Receiver<LinkEvent>) {
     while !matches!(next(inbox).await, LinkEvent::Up { link: LINK, .. }) {}
 }
 
+/// Takes events up to the next frame, which is alone.
+async fn next_frame(inbox: &mut mpsc::Receiver<LinkEvent>) -> (Peer, Vec<u8>) {
+    loop {
+        if let LinkEvent::Frames(batch) = next(inbox).await {
+            assert_eq!(batch.len(), 1);
+            return batch.iter().map(|frame| (frame.from, frame.bytes.to_vec())).next().unwrap();
+        }
+    }
+}
+
 /// Takes events up to the next batch, and the frames in it.
 async fn frames(inbox: &mut mpsc::Receiver<LinkEvent>) -> Vec<Vec<u8>> {
     loop {
@@ -92,19 +124,91 @@ async fn every_octet_survives_both_ways_in_every_framing() {
         let mut terminal = Terminal::new();
         let (links, mut inbox) = open(SerialSettings { framing, ..settings(&terminal.path) });
         until_up(&mut inbox).await;
+        let mut node = Codec::new(framing, Direction::Downlink, 300);
+        let sole = Destination::Node(framing.sole_node());
         let mut wire = Vec::new();
-        framing::encode(framing, &every_octet(), &mut wire);
+        node.encode(sole, &every_octet(), &mut wire).unwrap();
 
         terminal.write(&wire).await;
-        assert_eq!(frames(&mut inbox).await, [every_octet()], "{framing}");
+        let (from, frame) = next_frame(&mut inbox).await;
+        assert_eq!(frame, every_octet(), "{framing}");
 
-        links.send(PEER, &every_octet()).unwrap();
-        assert_eq!(terminal.read(wire.len()).await, wire, "{framing}");
+        links.send(from, &every_octet()).unwrap();
+        assert_eq!(terminal.read_frame(&mut node).await, every_octet(), "{framing}");
         links.broadcast(LINK, 0, &[2, 0x17]).unwrap();
-        wire.clear();
-        framing::encode(framing, &[2, 0x17], &mut wire);
-        assert_eq!(terminal.read(wire.len()).await, wire, "{framing}");
+        assert_eq!(terminal.read_frame(&mut node).await, [2, 0x17], "{framing}");
     }
+}
+
+#[tokio::test]
+async fn a_frame_from_a_radio_has_its_node_and_the_strength_of_its_signal() {
+    let mut terminal = Terminal::new();
+    let (links, mut inbox) = open(SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) });
+    until_up(&mut inbox).await;
+    terminal.write(SEARCH_GW_OVER_AQUILA).await;
+    let LinkEvent::Frames(batch) = next(&mut inbox).await else { panic!("a frame comes first") };
+    let frame = batch.iter().next().unwrap();
+    assert_eq!(frame.signal, Some(Signal { rssi_dbm: -66, lqi: Some(0xBE) }));
+    assert_eq!(links.describe_peer(frame.from), format!("serial {} node 0003", terminal.path));
+    assert_eq!(links.send(PEER, &[2, 0x17]), Err(SendError::WrongAddress));
+}
+
+/// From node 3, as the firmware of the dongle sent it.
+const SEARCH_GW_OVER_AQUILA: &[u8] =
+    &[0xC0, 0xBE, 0xBE, 0x08, 0xFE, 0x01, 0x03, 0x00, 0x03, 0x01, 0x00, 0x45, 0x8A, 0xC0];
+const AQUILA_ACK: &[u8] = &[0xC0, 0x00, 0x00, 0x02, 0x01, 0x43, 0x76, 0xC0];
+const AQUILA_NACK: &[u8] = &[0xC0, 0x00, 0x00, 0x02, 0x00, 0x62, 0x66, 0xC0];
+
+#[tokio::test]
+async fn a_dongle_with_receipts_gets_a_frame_when_it_has_dealt_with_the_one_before() {
+    let mut terminal = Terminal::new();
+    let (links, mut inbox) = open(SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) });
+    until_up(&mut inbox).await;
+    terminal.write(SEARCH_GW_OVER_AQUILA).await;
+    let (from, _) = next_frame(&mut inbox).await;
+    links.send(from, &[2, 0x17]).unwrap();
+    links.send(from, &[3, 2, 1]).unwrap();
+    // C0 05 FE 01 03 00 02 17, the checksum, C0.
+    assert_eq!(terminal.read(11).await[6..8], [2, 0x17]);
+    // The frames of the node come in meanwhile.
+    terminal.write(SEARCH_GW_OVER_AQUILA).await;
+    next_frame(&mut inbox).await;
+    assert!(terminal.is_silent());
+    terminal.write(AQUILA_NACK).await;
+    let event = next(&mut inbox).await;
+    let reason = Undelivered::Refused(Refusal::Nack);
+    assert!(matches!(event, LinkEvent::Undelivered { frames: 1, reason: r, .. } if r == reason), "{event:?}");
+    assert_eq!(terminal.read(12).await[6..9], [3, 2, 1]);
+    terminal.write(AQUILA_ACK).await;
+    links.send(from, &[2, 0x17]).unwrap();
+    terminal.read(11).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dongle_that_sends_no_receipt_is_waited_for_in_vain_and_told_of() {
+    let mut terminal = Terminal::new();
+    let (links, mut inbox) = open(SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) });
+    until_up(&mut inbox).await;
+    let peer = Peer { address: sole_node(Framing::Aquila), ..PEER };
+    links.send(peer, &[2, 0x17]).unwrap();
+    links.send(peer, &[3, 2, 1]).unwrap();
+    let event = next(&mut inbox).await;
+    let reason = Undelivered::Unconfirmed;
+    assert!(matches!(event, LinkEvent::Undelivered { frames: 1, reason: r, .. } if r == reason), "{event:?}");
+    tokio::time::resume();
+    terminal.read(11 + 12).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_client_confirms_what_a_dongle_would() {
+    let mut terminal = Terminal::new();
+    let (events, mut inbox) = mpsc::channel(16);
+    let settings = SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) };
+    let _links = Links::open(&[(LINK, LinkConfig::Serial(settings))], Direction::Downlink, &events).unwrap();
+    until_up(&mut inbox).await;
+    terminal.write(&[0xC0, 0x05, 0xFE, 0x01, 0x03, 0x00, 0x03, 0x05, 0x00, 0x79, 0x58, 0xC0]).await;
+    assert_eq!(next_frame(&mut inbox).await.1, [3, 5, 0]);
+    assert_eq!(terminal.read(8).await, AQUILA_ACK);
 }
 
 #[tokio::test]
@@ -338,6 +442,7 @@ async fn text_and_noise_are_told_apart_from_frames() {
             }
             event @ (LinkEvent::Up { .. }
             | LinkEvent::Down { .. }
+            | LinkEvent::Undelivered { .. }
             | LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }) => panic!("{event:?}"),
         }

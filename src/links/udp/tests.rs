@@ -34,6 +34,7 @@ async fn frames(inbox: &mut mpsc::Receiver<LinkEvent>, count: usize) -> Vec<(Pee
             | LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }
             | LinkEvent::Text { .. }
+            | LinkEvent::Undelivered { .. }
             | LinkEvent::Noise { .. }) => panic!("{event:?}"),
         }
     }

@@ -10,8 +10,8 @@ use super::session::{Copy, Delivered, Progress, Session, Subscription};
 use super::{Agenda, Overlap, Task, Temper, Word};
 use crate::core::topics::TopicFilter;
 use crate::core::{
-    BrokerCommand, BrokerEvent, ConnId, ConnectSpec, Delivery, Instant, Message, PublishOutcome, SubscribeOutcome,
-    SubscriptionId, Token,
+    BrokerCommand, BrokerEvent, ConnId, ConnectSpec, Delivery, Instant, Message, Origin, PublishOutcome,
+    SubscribeOutcome, SubscriptionId, Token,
 };
 use crate::wire::Qos;
 
@@ -207,7 +207,7 @@ impl Connection {
             self.session.backlog.push_back(copy);
             self.send_backlog(stage);
         } else if self.is_up() {
-            let word = word(&copy, None, stage.temper);
+            let word = word(&copy, None, None, stage.temper);
             self.say_word(stage, word);
         }
     }
@@ -269,10 +269,15 @@ impl Connection {
 
     fn send_backlog(&mut self, stage: &mut Stage<'_>) {
         while self.is_up() && self.session.deliveries.len() < stage.temper.window {
-            let Some(copy) = self.session.backlog.pop_front() else { return };
+            let Some(mut copy) = self.session.backlog.pop_front() else { return };
             self.last_delivery += 1;
             let delivery = Delivery(self.last_delivery);
-            let word = word(&copy, Some(delivery), stage.temper);
+            let origin = (copy.message.qos == Qos::ExactlyOnce).then(|| {
+                let duplicate = copy.packet.is_some();
+                let packet = *copy.packet.get_or_insert_with(|| self.session.free_packet());
+                Origin { packet, duplicate }
+            });
+            let word = word(&copy, Some(delivery), origin, stage.temper);
             self.session.deliveries.push(Delivered { delivery, copy, progress: Progress::Sent });
             self.say_word(stage, word);
         }
@@ -296,8 +301,8 @@ impl Connection {
     }
 }
 
-fn word(copy: &Copy, delivery: Option<Delivery>, temper: &Temper) -> Word {
+fn word(copy: &Copy, delivery: Option<Delivery>, origin: Option<Origin>, temper: &Temper) -> Word {
     let subscriptions = if temper.offer.subscription_ids { copy.ids.clone() } else { Vec::new() };
-    let event = BrokerEvent::Message { delivery, message: copy.message.clone(), subscriptions };
+    let event = BrokerEvent::Message { delivery, origin, message: copy.message.clone(), subscriptions };
     Word { event, brought_by: copy.brought_by.clone(), made: copy.made }
 }

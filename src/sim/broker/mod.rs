@@ -262,7 +262,8 @@ impl Broker {
                     connection.subscribe(filter.clone(), qos, id);
                     for message in self.retained.values().filter(|message| matches(&filter, &message.topic)) {
                         let message = Message { qos: message.qos.min(qos), ..message.clone() };
-                        let copy = Copy { message, ids: vec![id], brought_by: vec![filter.clone()], made: now };
+                        let copy =
+                            Copy { message, ids: vec![id], brought_by: vec![filter.clone()], made: now, packet: None };
                         connection.deliver(&mut stage, copy);
                     }
                 }

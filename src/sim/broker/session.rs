@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Overlap, matches};
 use crate::core::topics::TopicFilter;
-use crate::core::{Delivery, Instant, Message, SubscriptionId};
+use crate::core::{Delivery, Instant, Message, PacketId, SubscriptionId};
 use crate::wire::Qos;
 
 #[derive(Debug, Default)]
@@ -14,6 +14,7 @@ pub(super) struct Session {
     pub(super) deliveries: Vec<Delivered>,
     /// Messages beyond the window, or for a client whose connection is broken.
     pub(super) backlog: VecDeque<Copy>,
+    last_packet: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Copy {
     pub(super) ids: Vec<SubscriptionId>,
     pub(super) brought_by: Vec<TopicFilter>,
     pub(super) made: Instant,
+    /// QoS 2: the packet id that it has had since it was first sent.
+    pub(super) packet: Option<PacketId>,
 }
 
 #[derive(Debug)]
@@ -61,11 +64,24 @@ impl Session {
             ids: vec![subscription.id],
             brought_by: vec![filter.clone()],
             made,
+            packet: None,
         };
         let each = self.subscriptions.iter().filter(|(filter, _)| matches(filter, &message.topic)).map(copy);
         match overlap {
             Overlap::CopyEach => each.collect(),
             Overlap::OneCopy => each.reduce(merge).into_iter().collect(),
+        }
+    }
+
+    /// Returns a packet id that no message on its way has.
+    pub(super) fn free_packet(&mut self) -> PacketId {
+        loop {
+            self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);
+            let packet = PacketId(self.last_packet);
+            let mut taken = self.deliveries.iter().map(|open| &open.copy).chain(&self.backlog);
+            if taken.all(|copy| copy.packet != Some(packet)) {
+                return packet;
+            }
         }
     }
 

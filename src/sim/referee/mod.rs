@@ -248,12 +248,14 @@ fn client_id_of(notice: &Notice) -> Option<&str> {
         | Notice::SessionExpired { client_id, .. }
         | Notice::Refused { client_id, .. }
         | Notice::Undeliverable { client_id, .. }
+        | Notice::Unacknowledged { client_id, .. }
         | Notice::QueueOverflow { client_id, .. } => Some(client_id),
         Notice::ConnectRefused { client_id, .. } => std::str::from_utf8(client_id).ok(),
         Notice::AnonymousRefused { .. }
         | Notice::Stray { .. }
         | Notice::Malformed { .. }
         | Notice::SubscriptionLost { .. }
+        | Notice::KeptRefused { .. }
         | Notice::GatewayHeard { .. }
         | Notice::GatewayGone { .. } => None,
     }

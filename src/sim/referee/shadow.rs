@@ -41,6 +41,8 @@ pub(super) struct Shadow {
     pub(super) wanted_before: BTreeSet<TopicFilter>,
     pub(super) topics: TopicIds,
     pub(super) will: Option<Will>,
+    /// Whether the client was connected when it asked to connect anew.
+    was_connected: bool,
     /// Told in a handshake that is not over.
     will_topic: Option<TopicName>,
     /// Counts sessions: a clean CONNECT begins a new one, and so does the next CONNECT after the end of one.
@@ -199,10 +201,10 @@ impl Shadow {
                 self.phase = Some(ClientPhase::Asleep);
                 self.silence = Some(tolerated(*seconds, settings));
             }
-            Notice::ClientDisconnected { .. } | Notice::HandshakeAbandoned { .. } => self.depart(now),
+            Notice::ClientDisconnected { .. } => self.depart(now),
             Notice::ConnectRefused { why, .. } if ends_session(*why) => self.depart(now),
-            Notice::ClientReplaced { .. } => {
-                let is_due = self.phase != Some(ClientPhase::Handshake);
+            Notice::ClientReplaced { .. } | Notice::HandshakeAbandoned { .. } => {
+                let is_due = self.is_or_was_connected();
                 self.depart(now);
                 return Ok(is_due);
             }
@@ -211,8 +213,7 @@ impl Shadow {
                     LossReason::KeepAlive | LossReason::Sleep => self.silence,
                     // No link of this world is ever down.
                     LossReason::LinkDown => None,
-                    // A message that was held back goes out the first time as a repetition.
-                    LossReason::NoAnswer => Some(settings.timers.t_retry * u32::from(settings.timers.n_retry)),
+                    LossReason::NoAnswer => Some(settings.timers.t_retry * (u32::from(settings.timers.n_retry) + 1)),
                     // The broker's doing, whatever the client says.
                     LossReason::BrokerGone | LossReason::ClosedByBroker { .. } => Some(Duration::ZERO),
                 };
@@ -232,10 +233,12 @@ impl Shadow {
             | Notice::Refused { .. }
             | Notice::AnonymousRefused { .. }
             | Notice::Undeliverable { .. }
+            | Notice::Unacknowledged { .. }
             | Notice::QueueOverflow { .. }
             | Notice::Stray { .. }
             | Notice::Malformed { .. }
             | Notice::SubscriptionLost { .. }
+            | Notice::KeptRefused { .. }
             | Notice::GatewayHeard { .. }
             | Notice::GatewayGone { .. } => {}
         }
@@ -271,6 +274,7 @@ impl Shadow {
             self.end(now);
             self.session += 1;
         }
+        self.was_connected = self.is_or_was_connected();
         self.topics.told.clear();
         self.topics.announced.clear();
         self.is_persistent = !connect.clean_session;
@@ -279,6 +283,14 @@ impl Shadow {
         self.seat = Some(from.clone());
         self.phase = Some(ClientPhase::Handshake);
         self.heard = now;
+    }
+
+    fn is_or_was_connected(&self) -> bool {
+        match self.phase {
+            Some(ClientPhase::Active | ClientPhase::Asleep | ClientPhase::Awake) => true,
+            Some(ClientPhase::Handshake) => self.was_connected,
+            Some(ClientPhase::Away) | None => false,
+        }
     }
 
     fn hear_in_handshake(&mut self, now: Instant, message: &Message<'_>) {
@@ -391,6 +403,8 @@ fn ends_session(why: ConnectRefusal) -> bool {
         | ConnectRefusal::EmptyClientId
         | ConnectRefusal::UnreadableClientId
         | ConnectRefusal::LongClientId { .. }
+        | ConnectRefusal::StoreFails
+        | ConnectRefusal::GatewaysOwnId
         | ConnectRefusal::TooManyClients { .. } => false,
     }
 }

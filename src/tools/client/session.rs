@@ -158,6 +158,9 @@ impl Session {
         if answer.return_code != ReturnCode::Accepted {
             return context.refused(Operation::Register, answer.return_code);
         }
+        if !answer.topic_id.is_assignable() {
+            return context.refused(Operation::Register, ReturnCode::InvalidTopicId);
+        }
         // With no room left for the name the id still serves this one publication.
         let _ = context.memory.topic_ids.learn(answer.topic_id, name);
         self.send_publication(context, publication, TopicRef::Normal(answer.topic_id), IdOrigin::Fixed);

@@ -229,6 +229,18 @@ fn a_qos_0_publish_can_be_refused_and_is_registered_next_time() {
 }
 
 #[test]
+fn a_regack_without_a_usable_id_is_a_refusal() {
+    for id in ["0000", "ffff"] {
+        Dialogue::connected()
+            .ask(publish(named("a"), "1", Qos::AtLeastOnce))
+            .client("070a0000000161")
+            .gateway(&format!("070b{id}000100"))
+            .event(refused(Operation::Register, ReturnCode::InvalidTopicId))
+            .quiet();
+    }
+}
+
+#[test]
 fn a_qos_0_publish_refused_at_the_very_end_is_still_told() {
     Dialogue::connected()
         .ask(publish(Topic::Predefined(TopicId(9)), "1", Qos::AtMostOnce))

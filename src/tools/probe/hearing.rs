@@ -1,6 +1,6 @@
 //! What was heard on a line, as each framing understands it.
 
-use crate::wire::framing::{Decoder, Direction, Found, Framing};
+use crate::wire::framing::{Codec, Direction, Found, Framing, Receipt};
 use crate::wire::{Envelope, Field, Message};
 
 /// What one baud rate has brought.
@@ -15,7 +15,7 @@ pub(super) struct Hearing {
 #[derive(Debug)]
 struct Ear {
     framing: Framing,
-    decoder: Decoder,
+    codec: Codec,
     heard: Heard,
 }
 
@@ -58,7 +58,7 @@ impl Hearing {
     pub(super) fn new() -> Self {
         let ear = |framing| Ear {
             framing,
-            decoder: Decoder::new(framing, Direction::Uplink, MAX_FRAME),
+            codec: Codec::new(framing, Direction::Uplink, MAX_FRAME),
             heard: Heard::default(),
         };
         Self { octets: 0, first: Vec::new(), ears: Framing::ALL.into_iter().map(ear).collect() }
@@ -68,15 +68,15 @@ impl Hearing {
         self.octets = self.octets.saturating_add(u64::try_from(octets.len()).unwrap_or(u64::MAX));
         let room = FIRST - self.first.len();
         self.first.extend(octets.iter().take(room));
-        for Ear { decoder, heard, .. } in &mut self.ears {
-            decoder.feed(octets, |found| heard.take(found));
+        for Ear { codec, heard, .. } in &mut self.ears {
+            codec.feed(octets, |found| heard.take(found));
         }
     }
 
     /// The line has been quiet: what is unfinished stays so.
     pub(super) fn idle(&mut self) {
-        for Ear { decoder, heard, .. } in self.ears.iter_mut().filter(|ear| ear.decoder.is_partial()) {
-            decoder.idle(|found| heard.take(found));
+        for Ear { codec, heard, .. } in self.ears.iter_mut().filter(|ear| ear.codec.is_partial()) {
+            codec.idle(|found| heard.take(found));
         }
     }
 
@@ -117,7 +117,11 @@ impl Hearing {
 impl Heard {
     fn take(&mut self, found: Found<'_>) {
         match found {
-            Found::Frame(frame) => self.take_frame(frame),
+            Found::Frame(received) => self.take_frame(received.frame),
+            Found::Receipt(Receipt::Taken) => self.take_words("a receipt: the dongle took a frame".to_owned()),
+            Found::Receipt(Receipt::Refused(refusal)) => self.take_words(format!("a receipt: {refusal}")),
+            // Who listens does not answer.
+            Found::Answer(_) => {}
             Found::Text(line) => {
                 if self.lines.len() < SHOWN {
                     self.lines.push(line.to_owned());
@@ -128,7 +132,13 @@ impl Heard {
     }
 
     fn take_frame(&mut self, frame: &[u8]) {
-        let Some(words) = sensible_words(frame) else { return self.take_noise(frame.len()) };
+        match sensible_words(frame) {
+            Some(words) => self.take_words(words),
+            None => self.take_noise(frame.len()),
+        }
+    }
+
+    fn take_words(&mut self, words: String) {
         self.frames += 1;
         self.current_run += 1;
         self.run = self.run.max(self.current_run);
@@ -172,16 +182,16 @@ fn sensible_words(frame: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::framing;
+    use crate::wire::framing::Destination;
 
     /// A CONNECT and a PUBLISH, as a node says them.
     const FRAMES: [&[u8]; 2] =
         [&[10, 4, 4, 1, 0, 60, b'u', b'n', b'o', b'1'], &[9, 0x0C, 0x20, 0, 1, 0, 7, b'2', b'1']];
 
     fn line(framing: Framing, rounds: usize) -> Vec<u8> {
-        let mut octets = Vec::new();
-        for _ in 0..rounds {
-            FRAMES.iter().for_each(|frame| framing::encode(framing, frame, &mut octets));
+        let (mut node, mut octets) = (Codec::new(framing, Direction::Downlink, MAX_FRAME), Vec::new());
+        for frame in FRAMES.repeat(rounds) {
+            node.encode(Destination::Node(framing.sole_node()), frame, &mut octets).unwrap();
         }
         octets
     }
@@ -197,6 +207,19 @@ mod tests {
             assert_eq!((fit.heard.frames, hearing.is_certain()), (4, true), "{framing}");
             assert!(fit.heard.messages[0].contains("uno1"), "{fit:?}");
         }
+    }
+
+    #[test]
+    fn a_dongle_that_only_answers_is_known_by_its_receipts() {
+        let mut hearing = Hearing::new();
+        // Transmit status of an XBee in 802.15.4: delivered, and no acknowledgement from the node.
+        hearing.feed(b"\x7E\x00\x03\x89\x01\x00\x75");
+        hearing.feed(&b"\x7E\x00\x03\x89\x02\x01\x73".repeat(2));
+        let fit = hearing.fit().unwrap();
+        assert_eq!((fit.framing, fit.as_well.as_slice()), (Framing::Xbee, [Framing::XbeeEscaped].as_slice()));
+        assert!(hearing.is_certain());
+        assert_eq!(fit.heard.messages[0], "a receipt: the dongle took a frame");
+        assert!(fit.heard.messages[1].starts_with("a receipt: XBee delivery status 01"), "{fit:?}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::console::Console;
 use super::machine::MachineArgs;
 use crate::links::SerialSettings;
 use crate::links::serial::{self, Opened, Port, PortName};
-use crate::wire::framing::{self, Framing};
+use crate::wire::framing::{Codec, Destination, Direction, Framing};
 use crate::wire::{Advertise, GwId, Message, PingReq};
 use hearing::Hearing;
 use report::Verdict;
@@ -51,6 +51,8 @@ const USUAL_RATES: [u32; 7] = [115_200, 9_600, 57_600, 38_400, 19_200, 230_400, 
 const TURN: Duration = Duration::from_secs(4);
 /// Silence after which an unfinished frame will not be finished.
 const GAP: Duration = Duration::from_millis(300);
+/// Octets of the longest question.
+const MAX_QUESTION: usize = 5;
 /// Between two questions: what a device has to say to one should not run into the next.
 const PAUSE: Duration = Duration::from_millis(60);
 
@@ -169,9 +171,10 @@ async fn ask(port: &mut Port) -> Result<(), PortGone> {
         for framing in Framing::ALL {
             frame.clear();
             octets.clear();
-            // These are as short as messages can be.
-            if question.encode(&mut frame).is_ok() {
-                framing::encode(framing, &frame, &mut octets);
+            let mut codec = Codec::new(framing, Direction::Uplink, MAX_QUESTION);
+            let everyone = Destination::Everyone { radius: 0 };
+            // These are as short as messages can be, and every framing can address everyone.
+            if question.encode(&mut frame).is_ok() && codec.encode(everyone, &frame, &mut octets).is_ok() {
                 port.write_all(&octets).await.map_err(|error| PortGone(error.to_string()))?;
                 sleep(PAUSE).await;
             }

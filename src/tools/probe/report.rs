@@ -97,7 +97,7 @@ fn at(rate: Rate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::framing::{self, Framing};
+    use crate::wire::framing::{Codec, Destination, Direction, Framing};
 
     fn probed(heard: &[(Rate, &[u8])]) -> Probed {
         let hearings = heard.iter().map(|(rate, octets)| {
@@ -116,8 +116,10 @@ mod tests {
     }
 
     fn pings(framing: Framing, count: usize) -> Vec<u8> {
-        let mut octets = Vec::new();
-        (0..count).for_each(|_| framing::encode(framing, &[4, 0x16, b'c', b'1'], &mut octets));
+        let (mut node, mut octets) = (Codec::new(framing, Direction::Downlink, 255), Vec::new());
+        for _ in 0..count {
+            node.encode(Destination::Node(framing.sole_node()), &[4, 0x16, b'c', b'1'], &mut octets).unwrap();
+        }
         octets
     }
 

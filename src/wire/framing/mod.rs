@@ -1,16 +1,28 @@
-//! Serial framings: where in a stream of octets a frame begins and ends. Pure, incremental, of bounded memory.
+//! Serial framings: where in a stream of octets a frame begins and ends, and whose it is. Pure, incremental, of bounded
+//! memory.
 //!
-//! A serial line loses octets, flips bits and carries a dongle's boot text between the frames. A [`Decoder`] takes
-//! the octets as they come, in any slices, and gives what it found: frames, lines of text, and noise.
+//! A serial line loses octets, flips bits and carries a dongle's boot text between the frames. A [`Codec`] takes the
+//! octets as they come, in any slices, and gives what it found: frames, lines of text, noise, and what the framing
+//! itself has to say to the other end. The other way it writes frames as they stand on the line.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+mod aquila;
+mod cobs;
+mod crc;
+mod found;
+mod node;
+mod packet;
 mod plausible;
 mod raw;
 mod residue;
 mod slip;
+mod xbee;
+
+pub use found::{Found, Noise, NoiseReason, Reach, Receipt, Received, Refusal, Signal};
+pub use node::{Destination, NodeAddress, WrongAddress};
 
 /// How frames are marked on a serial line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -22,15 +34,34 @@ pub enum Framing {
     Slip,
     /// SLIP with a CRC-16/XMODEM, low octet first, behind each frame. The one that survives a bad line.
     SlipCrc,
+    /// COBS, a zero octet on both sides of each frame, and the checksum of [`Framing::SlipCrc`].
+    CobsCrc,
+    /// The API of Digi's XBee radio modules, mode 1: nodes have addresses, and each frame a receipt.
+    Xbee,
+    /// The same in mode 2: what could be mistaken for the beginning of a frame is escaped.
+    XbeeEscaped,
+    /// The radio dongles of the Aquila project: SLIP with a CRC, node addresses, signal strength and receipts.
+    Aquila,
 }
 
 impl Framing {
     /// Every framing, in the order in which to list them to a person.
-    pub const ALL: [Self; 3] = [Self::Raw, Self::Slip, Self::SlipCrc];
+    pub const ALL: [Self; 7] =
+        [Self::Raw, Self::Slip, Self::SlipCrc, Self::CobsCrc, Self::Xbee, Self::XbeeEscaped, Self::Aquila];
 
     /// Returns the name that stands in the configuration.
     pub fn name(self) -> &'static str {
         self.scheme().name
+    }
+
+    /// Returns what its dongles carry.
+    pub fn frame_size(self) -> FrameSize {
+        self.scheme().frame_size
+    }
+
+    /// Returns the address by which a client at the far end of a line goes: it is node and dongle in one.
+    pub fn sole_node(self) -> NodeAddress {
+        self.scheme().sole_node
     }
 
     fn scheme(self) -> Scheme {
@@ -38,6 +69,10 @@ impl Framing {
             Self::Raw => raw::SCHEME,
             Self::Slip => slip::SCHEME,
             Self::SlipCrc => slip::SCHEME_WITH_CRC,
+            Self::CobsCrc => cobs::SCHEME,
+            Self::Xbee => xbee::SCHEME,
+            Self::XbeeEscaped => xbee::SCHEME_ESCAPED,
+            Self::Aquila => aquila::SCHEME,
         }
     }
 }
@@ -66,6 +101,29 @@ impl FromStr for Framing {
     }
 }
 
+/// Octets of the frames that the dongles of a framing take, without what the framing adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameSize {
+    /// Of the largest frame to send them unless the settings of the line say otherwise.
+    pub default: usize,
+    /// Of the largest frame that none of them could carry; what is longer does harm.
+    pub longest: usize,
+}
+
+impl FrameSize {
+    /// A line without a radio: one octet of Length by default, whatever MQTT-SN can name if asked for.
+    const OF_A_WIRE: Self = Self { default: 255, longest: 65_535 };
+}
+
+/// How many frames may be on their way into a dongle that sends a receipt for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Frames without a receipt. The next one has to wait.
+    pub unconfirmed: usize,
+    /// How long to wait for a receipt before it counts as lost.
+    pub patience: Duration,
+}
+
 /// Which way the frames travel: only some types of message make sense in either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -75,83 +133,61 @@ pub enum Direction {
     Downlink,
 }
 
-/// What a decoder found in the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found<'a> {
-    /// A frame: one MQTT-SN message, with its forwarder encapsulation if it has one.
-    Frame(&'a [u8]),
-    /// A line of text between the frames, such as a dongle's boot banner; without its line end and colours.
-    Text(&'a str),
-    Noise(Noise<'a>),
-}
-
-/// Octets that are neither frame nor text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Noise<'a> {
-    /// How many there were.
-    pub octets: usize,
-    /// The first of them, 16 at most.
-    pub first: &'a [u8],
-    /// What was wrong with the first of them.
-    pub reason: NoiseReason,
-}
-
-/// Why octets are not a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum NoiseReason {
-    #[error("no MQTT-SN message")]
-    NotAMessage,
-    #[error("the line went quiet in the middle of a frame")]
-    Unfinished,
-    #[error("wrong checksum")]
-    BadChecksum,
-    #[error("invalid escape sequence")]
-    BadEscape,
-    #[error("longer than the longest frame allowed")]
-    TooLong,
-}
-
-/// Takes the frames of one direction of one line out of the stream.
+/// One end of one line: takes the frames of one direction out of the stream, and writes those of the other.
 ///
 /// Call [`feed`](Self::feed) with whatever the line gave. When it has been quiet for [`gap`](Self::gap) while
 /// [`is_partial`](Self::is_partial), call [`idle`](Self::idle): what is held then will never become a frame.
 #[derive(Debug)]
-pub struct Decoder {
-    deframer: Box<dyn Deframe + Send>,
+pub struct Codec {
+    coder: Box<dyn Coder + Send>,
     gap: Duration,
+    flow: Option<Flow>,
 }
 
-impl Decoder {
-    /// Makes a decoder that holds at most about `max_frame` octets, and gives no frame longer than that.
-    pub fn new(framing: Framing, direction: Direction, max_frame: usize) -> Self {
+impl Codec {
+    /// Makes the end that receives frames of `received`. It holds at most about `max_frame` octets, and gives no frame
+    /// longer than that.
+    pub fn new(framing: Framing, received: Direction, max_frame: usize) -> Self {
         let scheme = framing.scheme();
-        Self { deframer: (scheme.deframer)(direction, max_frame.max(MIN_FRAME)), gap: scheme.gap }
+        let flow = match received {
+            // Who sends downlink is in front of a dongle; who sends uplink is one.
+            Direction::Uplink => scheme.flow,
+            Direction::Downlink => None,
+        };
+        Self { coder: (scheme.coder)(received, max_frame.max(MIN_FRAME)), gap: scheme.gap, flow }
     }
 
     /// Takes the next octets of the stream and gives `sink` what they complete.
     pub fn feed(&mut self, octets: &[u8], mut sink: impl FnMut(Found<'_>)) {
-        self.deframer.feed(octets, &mut sink);
+        self.coder.feed(octets, &mut sink);
     }
 
     /// Gives up what is unfinished, because the line has been quiet.
     pub fn idle(&mut self, mut sink: impl FnMut(Found<'_>)) {
-        self.deframer.idle(&mut sink);
+        self.coder.idle(&mut sink);
     }
 
     /// Returns whether octets are held that [`idle`](Self::idle) would give up.
     pub fn is_partial(&self) -> bool {
-        self.deframer.is_partial()
+        self.coder.is_partial()
     }
 
     /// Returns the silence after which an unfinished frame is given up, unless the settings of the line say otherwise.
     pub fn gap(&self) -> Duration {
         self.gap
     }
-}
 
-/// Appends one frame to `out` as it stands on the line.
-pub fn encode(framing: Framing, frame: &[u8], out: &mut Vec<u8>) {
-    (framing.scheme().encode)(frame, out);
+    /// Returns how frames sent must wait for receipts; `None` where there are none.
+    pub fn flow(&self) -> Option<Flow> {
+        self.flow
+    }
+
+    /// Appends a frame to `out` as it stands on the line, or nothing if this framing has no such address.
+    ///
+    /// A gateway's end addresses a node; a node's end says which node it is.
+    pub fn encode(&mut self, node: Destination, frame: &[u8], out: &mut Vec<u8>) -> Result<(), WrongAddress> {
+        self.coder.encode(node, frame, out)
+    }
 }
 
 /// The shortest MQTT-SN message: Length and MsgType.
@@ -161,15 +197,18 @@ const MIN_FRAME: usize = 2;
 struct Scheme {
     name: &'static str,
     gap: Duration,
-    deframer: fn(Direction, usize) -> Box<dyn Deframe + Send>,
-    encode: fn(&[u8], &mut Vec<u8>),
+    frame_size: FrameSize,
+    flow: Option<Flow>,
+    sole_node: NodeAddress,
+    coder: fn(Direction, usize) -> Box<dyn Coder + Send>,
 }
 
-/// The receiving half of a framing; the methods are those of [`Decoder`].
-trait Deframe: fmt::Debug {
+/// What a framing does; the methods are those of [`Codec`].
+trait Coder: fmt::Debug {
     fn feed(&mut self, octets: &[u8], sink: &mut Sink<'_>);
     fn idle(&mut self, sink: &mut Sink<'_>);
     fn is_partial(&self) -> bool;
+    fn encode(&mut self, node: Destination, frame: &[u8], out: &mut Vec<u8>) -> Result<(), WrongAddress>;
 }
 
 type Sink<'s> = dyn FnMut(Found<'_>) + 's;

@@ -71,7 +71,10 @@ fn judge_message(octets: &[u8], direction: Direction, max: usize) -> Part {
             (length, *msg_type, Body { present: body, octets: length - 2 })
         }
     };
-    if !length_fits(direction, msg_type, body.octets) || !fields_fit(direction, msg_type, body) {
+    if !length_fits(direction, msg_type, body.octets)
+        || !fields_fit(direction, msg_type, body)
+        || is_line_end(direction, octets)
+    {
         Part::Impossible
     } else if msg_type == ENCAPSULATED {
         Part::Encapsulation(length)
@@ -125,6 +128,9 @@ fn length_fits(direction: Direction, msg_type: u8, octets: usize) -> bool {
 fn fields_fit(direction: Direction, msg_type: u8, body: Body<'_>) -> bool {
     let octet = |at: usize| body.present.get(at).copied();
     let return_code = |at: usize| octet(at).is_none_or(|code| code <= 3);
+    if !names_fit(msg_type, body) {
+        return false;
+    }
     match (direction, msg_type) {
         // Protocol id.
         (Direction::Uplink, 0x04) => octet(1).is_none_or(|id| id == 1),
@@ -146,6 +152,31 @@ fn fields_fit(direction: Direction, msg_type: u8, body: Body<'_>) -> bool {
         // Ctrl: all but the broadcast radius is reserved.
         (_, ENCAPSULATED) => octet(0).is_none_or(|ctrl| ctrl & !3 == 0),
         (Direction::Uplink | Direction::Downlink, _) => true,
+    }
+}
+
+/// Returns whether topic names, as far as they are there, hold only what topic names hold.
+///
+/// What follows a false header is mostly the beginning of the next message, and that has zeros in it.
+fn names_fit(msg_type: u8, body: Body<'_>) -> bool {
+    let name_at = match (msg_type, body.present.first()) {
+        (0x0A, _) => 4,
+        (0x12 | 0x14, Some(flags)) if flags & TOPIC_ID_TYPE == TOPIC_NAME => 3,
+        _ => return true,
+    };
+    let end = body.octets.min(body.present.len());
+    let name = body.present.get(name_at..end).unwrap_or_default();
+    // Firmware in C may send the zero at the end as well.
+    let name = if end == body.octets { name.strip_suffix(&[0]).unwrap_or(name) } else { name };
+    name.iter().all(|&octet| octet >= b' ')
+}
+
+/// Returns whether this is CR LF and not a REGISTER of 13 octets: that comes from a client with the TopicId 0
+/// (MQTT-SN 1.2 §5.4.10).
+fn is_line_end(direction: Direction, octets: &[u8]) -> bool {
+    match (direction, octets) {
+        (Direction::Uplink, [b'\r', b'\n', topic_id @ ..]) => topic_id.iter().take(2).any(|&octet| octet != 0),
+        (Direction::Uplink | Direction::Downlink, _) => false,
     }
 }
 

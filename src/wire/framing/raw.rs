@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use super::plausible::{Verdict, judge};
 use super::residue::Residue;
-use super::{Deframe, Direction, Found, NoiseReason, Scheme, Sink};
+use super::{
+    Coder, Destination, Direction, Found, FrameSize, NodeAddress, NoiseReason, Received, Scheme, Sink, WrongAddress,
+};
 
 pub(super) const SCHEME: Scheme = Scheme {
     name: "raw",
     // Firmware writes header and payload in two steps, and radios pause between air packets.
     gap: Duration::from_millis(200),
-    deframer: |direction, max_frame| Box::new(Raw::new(direction, max_frame)),
-    encode: |frame, out| out.extend_from_slice(frame),
+    frame_size: FrameSize::OF_A_WIRE,
+    flow: None,
+    sole_node: NodeAddress::None,
+    coder: |direction, max_frame| Box::new(Raw::new(direction, max_frame)),
 };
 
 /// Slides over the stream: where no frame can start, one octet is given up and the next one tried.
@@ -39,9 +43,9 @@ impl Raw {
             let rest = &self.held[start..];
             let reason = match judge(rest, self.direction, self.max_frame) {
                 _ if self.residue.continues_as_text(rest) => NoiseReason::NotAMessage,
-                Verdict::Frame(length) => {
+                Verdict::Frame(length) if self.may_end(&rest[length..], unfinished) => {
                     self.residue.flush(sink);
-                    sink(Found::Frame(&rest[..length]));
+                    sink(Found::Frame(Received::bare(&rest[..length])));
                     start += length;
                     continue;
                 }
@@ -50,12 +54,21 @@ impl Raw {
                     Unfinished::Waits => NoiseReason::TooLong,
                     Unfinished::IsGivenUp => NoiseReason::Unfinished,
                 },
-                Verdict::Impossible => NoiseReason::NotAMessage,
+                Verdict::Frame(_) | Verdict::Impossible => NoiseReason::NotAMessage,
             };
             self.residue.push(rest[0], reason, sink);
             start += 1;
         }
         self.held.drain(..start);
+    }
+
+    /// Returns whether a frame may end in front of `rest`. Behind a false header it is a find by chance if no frame
+    /// follows, a piece of the payload of a message that has lost an octet.
+    fn may_end(&self, rest: &[u8], unfinished: Unfinished) -> bool {
+        match unfinished {
+            Unfinished::Waits => true,
+            Unfinished::IsGivenUp => judge(rest, self.direction, self.max_frame) != Verdict::Impossible,
+        }
     }
 }
 
@@ -66,7 +79,7 @@ enum Unfinished {
     IsGivenUp,
 }
 
-impl Deframe for Raw {
+impl Coder for Raw {
     fn feed(&mut self, mut octets: &[u8], sink: &mut Sink<'_>) {
         while !octets.is_empty() {
             let room = self.max_frame - self.held.len();
@@ -86,5 +99,11 @@ impl Deframe for Raw {
 
     fn is_partial(&self) -> bool {
         !self.held.is_empty() || !self.residue.is_empty()
+    }
+
+    fn encode(&mut self, node: Destination, frame: &[u8], out: &mut Vec<u8>) -> Result<(), WrongAddress> {
+        node.without_address()?;
+        out.extend_from_slice(frame);
+        Ok(())
     }
 }

@@ -66,11 +66,6 @@ pub(super) fn report(content: &[u8], octets: usize, reason: NoiseReason, sink: &
         .for_each(|line| sink(Found::Text(line)));
 }
 
-impl Noise<'_> {
-    /// The octets of a run that are shown.
-    pub const MAX_FIRST: usize = 16;
-}
-
 /// Characters from which on a run of printable octets counts as text.
 const MIN_VISIBLE: usize = 3;
 
@@ -115,7 +110,7 @@ mod tests {
             found.push(match item {
                 Found::Text(line) => line.to_owned(),
                 Found::Noise(noise) => format!("{} {:02x?}", noise.octets, noise.first),
-                Found::Frame(_) => "frame".to_owned(),
+                Found::Frame(_) | Found::Receipt(_) | Found::Answer(_) => unreachable!("a residue is none"),
             });
         });
         found

@@ -1,42 +1,138 @@
 //! SLIP (RFC 1055), without a checksum or with a CRC-16/XMODEM behind the frame.
 
+use std::fmt;
 use std::time::Duration;
 
-use crc::{CRC_16_XMODEM, Crc};
-
+use super::packet::Packet;
 use super::plausible::{Verdict, judge};
-use super::residue::{is_text, report};
-use super::{Deframe, Direction, Found, MIN_FRAME, NoiseReason, Scheme, Sink};
+use super::{
+    Coder, Destination, Direction, Found, FrameSize, NodeAddress, NoiseReason, Received, Scheme, Sink, WrongAddress,
+    crc,
+};
 
 pub(super) const SCHEME: Scheme = Scheme {
     name: "slip",
     gap: GAP,
-    deframer: |direction, max_frame| Box::new(Slip::new(Check::Plausible(direction), max_frame)),
-    encode: |frame, out| enclose(frame.iter().copied(), out),
+    frame_size: FrameSize::OF_A_WIRE,
+    flow: None,
+    sole_node: NodeAddress::None,
+    coder: |direction, max_frame| Box::new(Slip::new(Plain { direction }, max_frame, TYPE_AT)),
 };
 
 pub(super) const SCHEME_WITH_CRC: Scheme = Scheme {
     name: "slip-crc",
     gap: GAP,
-    deframer: |_, max_frame| Box::new(Slip::new(Check::Crc, max_frame)),
-    encode: |frame, out| enclose(frame.iter().copied().chain(CRC.checksum(frame).to_le_bytes()), out),
+    frame_size: FrameSize::OF_A_WIRE,
+    flow: None,
+    sole_node: NodeAddress::None,
+    coder: |_, max_frame| Box::new(Slip::new(Checked, max_frame.saturating_add(crc::OCTETS), TYPE_AT)),
 };
 
 /// END resynchronises by itself; the gap only keeps a frame without its END from spoiling the next one.
-const GAP: Duration = Duration::from_millis(500);
+pub(super) const GAP: Duration = Duration::from_millis(500);
+
+/// Where a message has its type.
+const TYPE_AT: usize = 1;
 
 const END: u8 = 0xC0;
 const ESC: u8 = 0xDB;
 const ESC_END: u8 = 0xDC;
 const ESC_ESC: u8 = 0xDD;
 
-static CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
-const CRC_OCTETS: usize = 2;
+/// What stands between two ENDs.
+pub(super) trait Content: fmt::Debug {
+    /// Gives what is in it, or says why there is nothing.
+    fn open(&mut self, content: &[u8], sink: &mut Sink<'_>) -> Result<(), NoiseReason>;
+    /// Appends what a frame becomes.
+    fn seal(&mut self, node: Destination, frame: &[u8], content: &mut Vec<u8>) -> Result<(), WrongAddress>;
+}
+
+/// Takes content out of a stream, and puts it in.
+#[derive(Debug)]
+pub(super) struct Slip<C> {
+    inside: C,
+    packet: Packet,
+    escape: Escape,
+}
+
+/// Whether the last octet was an ESC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Escape {
+    No,
+    Pending,
+}
+
+impl<C> Slip<C> {
+    pub(super) fn new(inside: C, max_content: usize, type_at: usize) -> Self {
+        Self { inside, packet: Packet::new(max_content, type_at), escape: Escape::No }
+    }
+}
+
+impl<C: Content> Slip<C> {
+    fn end(&mut self, sink: &mut Sink<'_>) {
+        let Self { inside, packet, escape } = self;
+        if *escape == Escape::Pending {
+            packet.spoil(NoiseReason::BadEscape);
+        }
+        *escape = Escape::No;
+        // Frames have an END on both sides, so that between two frames there is an empty one.
+        if packet.is_empty() {
+            return;
+        }
+        let opened = packet.spoilt().map_or_else(|| inside.open(packet.content(), sink), Err);
+        match opened {
+            Ok(()) => packet.restart(),
+            Err(reason) => packet.give_up(reason, sink),
+        }
+    }
+}
+
+impl<C: Content> Coder for Slip<C> {
+    fn feed(&mut self, octets: &[u8], sink: &mut Sink<'_>) {
+        for &octet in octets {
+            if octet == END {
+                self.end(sink);
+                continue;
+            }
+            self.packet.count();
+            match (self.escape, octet) {
+                (Escape::No, ESC) => self.escape = Escape::Pending,
+                (Escape::No, plain) => self.packet.push(plain, sink),
+                (Escape::Pending, escaped) => {
+                    self.escape = Escape::No;
+                    match escaped {
+                        ESC_END => self.packet.push(END, sink),
+                        ESC_ESC => self.packet.push(ESC, sink),
+                        _ => self.packet.spoil(NoiseReason::BadEscape),
+                    }
+                }
+            }
+        }
+    }
+
+    fn idle(&mut self, sink: &mut Sink<'_>) {
+        self.escape = Escape::No;
+        if self.is_partial() {
+            self.packet.give_up(NoiseReason::Unfinished, sink);
+        }
+    }
+
+    fn is_partial(&self) -> bool {
+        !self.packet.is_empty()
+    }
+
+    fn encode(&mut self, node: Destination, frame: &[u8], out: &mut Vec<u8>) -> Result<(), WrongAddress> {
+        let mut content = Vec::with_capacity(frame.len() + 16);
+        self.inside.seal(node, frame, &mut content)?;
+        enclose(&content, out);
+        Ok(())
+    }
+}
 
 /// Writes END first, too: it closes whatever noise the line picked up before, and some firmware waits for it.
-fn enclose(content: impl Iterator<Item = u8>, out: &mut Vec<u8>) {
+pub(super) fn enclose(content: &[u8], out: &mut Vec<u8>) {
     out.push(END);
-    for octet in content {
+    for &octet in content {
         match octet {
             END => out.extend_from_slice(&[ESC, ESC_END]),
             ESC => out.extend_from_slice(&[ESC, ESC_ESC]),
@@ -46,134 +142,42 @@ fn enclose(content: impl Iterator<Item = u8>, out: &mut Vec<u8>) {
     out.push(END);
 }
 
-/// What tells a frame from noise that stood between two ENDs.
-#[derive(Clone, Copy, Debug)]
-enum Check {
-    /// It looks like a message of the direction.
-    Plausible(Direction),
-    Crc,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum State {
-    Content,
-    /// After ESC.
-    Escape,
-    /// The frame is spoilt: skip to the next END.
-    Spoilt(NoiseReason),
-}
-
+/// A frame and nothing else. What tells it from noise is that it looks like a message of the direction.
 #[derive(Debug)]
-struct Slip {
-    check: Check,
-    max_content: usize,
-    state: State,
-    /// The unescaped octets since the last END; at most `max_content`.
-    content: Vec<u8>,
-    /// How many octets there were on the line since the last END.
-    octets: usize,
+struct Plain {
+    direction: Direction,
 }
 
-impl Slip {
-    fn new(check: Check, max_frame: usize) -> Self {
-        let max_content = match check {
-            Check::Plausible(_) => max_frame,
-            Check::Crc => max_frame.saturating_add(CRC_OCTETS),
-        };
-        Self { check, max_content, state: State::Content, content: Vec::new(), octets: 0 }
-    }
-
-    fn push(&mut self, octet: u8, sink: &mut Sink<'_>) {
-        if self.content.len() == self.max_content {
-            self.state = State::Spoilt(NoiseReason::TooLong);
-            return;
+impl Content for Plain {
+    fn open(&mut self, content: &[u8], sink: &mut Sink<'_>) -> Result<(), NoiseReason> {
+        if judge(content, self.direction, content.len()) != Verdict::Frame(content.len()) {
+            return Err(NoiseReason::NotAMessage);
         }
-        self.content.push(octet);
-        self.state = State::Content;
-        // No message has a printable octet for its type, so this is a line of text, and there may be no END for long.
-        // A type may well be a white space: 09 is WILLMSG, and the message behind it may have lines.
-        if octet == b'\n'
-            && self.content.get(1).is_some_and(|&msg_type| msg_type >= b' ')
-            && self.content[..self.content.len() - 1].iter().all(|&c| is_text(c))
-        {
-            self.give_up(NoiseReason::NotAMessage, sink);
-        }
+        sink(Found::Frame(Received::bare(content)));
+        Ok(())
     }
 
-    fn end(&mut self, sink: &mut Sink<'_>) {
-        match self.state {
-            // Frames have an END on both sides, so that between two frames there is an empty one.
-            State::Content if self.content.is_empty() => self.restart(),
-            State::Content => match self.checked() {
-                Ok(frame) => {
-                    sink(Found::Frame(frame));
-                    self.restart();
-                }
-                Err(reason) => self.give_up(reason, sink),
-            },
-            State::Escape => self.give_up(NoiseReason::BadEscape, sink),
-            State::Spoilt(reason) => self.give_up(reason, sink),
-        }
-    }
-
-    fn checked(&self) -> Result<&[u8], NoiseReason> {
-        match self.check {
-            Check::Plausible(direction) => {
-                let whole = Verdict::Frame(self.content.len());
-                let verdict = judge(&self.content, direction, self.max_content);
-                if verdict == whole { Ok(&self.content) } else { Err(NoiseReason::NotAMessage) }
-            }
-            Check::Crc => match self.content.split_last_chunk::<CRC_OCTETS>() {
-                Some((frame, sum)) if frame.len() >= MIN_FRAME && CRC.checksum(frame) == u16::from_le_bytes(*sum) => {
-                    Ok(frame)
-                }
-                Some(_) | None => Err(NoiseReason::BadChecksum),
-            },
-        }
-    }
-
-    fn give_up(&mut self, reason: NoiseReason, sink: &mut Sink<'_>) {
-        report(&self.content, self.octets, reason, sink);
-        self.restart();
-    }
-
-    fn restart(&mut self) {
-        self.state = State::Content;
-        self.content.clear();
-        self.octets = 0;
+    fn seal(&mut self, node: Destination, frame: &[u8], content: &mut Vec<u8>) -> Result<(), WrongAddress> {
+        node.without_address()?;
+        content.extend_from_slice(frame);
+        Ok(())
     }
 }
 
-impl Deframe for Slip {
-    fn feed(&mut self, octets: &[u8], sink: &mut Sink<'_>) {
-        for &octet in octets {
-            if octet == END {
-                self.end(sink);
-                continue;
-            }
-            self.octets = self.octets.saturating_add(1);
-            match (self.state, octet) {
-                (State::Spoilt(_), _) => {}
-                (State::Content, ESC) => self.state = State::Escape,
-                (State::Content, plain) => self.push(plain, sink),
-                (State::Escape, ESC_END) => self.push(END, sink),
-                (State::Escape, ESC_ESC) => self.push(ESC, sink),
-                (State::Escape, _) => self.state = State::Spoilt(NoiseReason::BadEscape),
-            }
-        }
+/// A frame and its checksum.
+#[derive(Debug)]
+struct Checked;
+
+impl Content for Checked {
+    fn open(&mut self, content: &[u8], sink: &mut Sink<'_>) -> Result<(), NoiseReason> {
+        sink(Found::Frame(Received::bare(crc::frame(content)?)));
+        Ok(())
     }
 
-    fn idle(&mut self, sink: &mut Sink<'_>) {
-        if self.is_partial() {
-            let reason = match self.state {
-                State::Content | State::Escape => NoiseReason::Unfinished,
-                State::Spoilt(reason) => reason,
-            };
-            self.give_up(reason, sink);
-        }
-    }
-
-    fn is_partial(&self) -> bool {
-        self.octets > 0
+    fn seal(&mut self, node: Destination, frame: &[u8], content: &mut Vec<u8>) -> Result<(), WrongAddress> {
+        node.without_address()?;
+        content.extend_from_slice(frame);
+        crc::append(content, 0);
+        Ok(())
     }
 }

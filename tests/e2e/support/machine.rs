@@ -15,8 +15,8 @@ pub struct Machine {
     root: TempDir,
 }
 
-/// A dongle in a USB socket.
-pub struct Dongle {
+/// An adapter in a USB socket.
+pub struct Adapter {
     serial: &'static str,
     /// The system's number for it: `ttyUSB0`.
     name: String,
@@ -50,7 +50,7 @@ impl Machine {
     }
 
     /// Plugs in the dongle with this serial number; the system calls it by this name.
-    pub fn plug(&self, serial: &'static str, name: &str) -> Dongle {
+    pub fn plug(&self, serial: &'static str, name: &str) -> Adapter {
         let node_end = self.root.path().join(format!("{name}-node"));
         let end = |path: &Path| format!("pty,raw,echo=0,link={}", path.display());
         let mut command = Command::new("socat");
@@ -58,11 +58,11 @@ impl Machine {
         let socat = Process::start("socat", &mut command);
         socat.wait_for("starting data transfer loop");
         self.announce(serial, name);
-        Dongle { serial, name: name.to_owned(), socat, node_end }
+        Adapter { serial, name: name.to_owned(), socat, node_end }
     }
 
     /// Pulls a dongle out.
-    pub fn pull(&self, mut dongle: Dongle) {
+    pub fn pull(&self, mut dongle: Adapter) {
         fs::remove_file(self.by_id(dongle.serial)).expect("it is plugged in");
         fs::remove_dir_all(self.terminal(&dongle.name)).expect("it is plugged in");
         dongle.socat.terminate();
@@ -92,7 +92,7 @@ impl Machine {
     }
 }
 
-impl Dongle {
+impl Adapter {
     /// The device behind the dongle, framing raw.
     pub fn node(&self) -> Node {
         Node::serial(&self.node_end)

@@ -1,5 +1,6 @@
 //! What the scenes are made of: programs, a serial line, devices. Waiting is always for an event, with a bound.
 
+pub mod dongle;
 pub mod foreign;
 pub mod frame;
 pub mod gateway;
@@ -8,9 +9,13 @@ pub mod mosquitto;
 pub mod node;
 pub mod process;
 pub mod serial_line;
+pub mod sketch;
+pub mod wire;
 
+pub use dongle::Dongle;
 pub use gateway::Gateway;
 pub use machine::Machine;
 pub use mosquitto::{Mosquitto, MosquittoSub, mosquitto_pub};
-pub use node::Node;
+pub use node::{Behind, Node};
 pub use serial_line::SerialLine;
+pub use wire::Wire;

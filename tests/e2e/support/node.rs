@@ -1,15 +1,16 @@
 //! A device: sends and expects frames written by hand, over UDP or at the far end of a serial line.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use super::dongle::Dongle;
 use super::frame;
 use super::process::PATIENCE;
+use super::wire::Wire;
 
 /// How long a device waits for an answer before it asks again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -20,7 +21,16 @@ pub struct Node {
 
 enum Transport {
     Udp(UdpSocket),
-    Serial { port: File, frames: Receiver<Vec<u8>> },
+    Serial { port: File, wire: Wire, number: u16, behind: Behind, frames: Receiver<Vec<u8>> },
+}
+
+/// Who knows the number of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// The dongle, if its framing has addresses.
+    Dongle,
+    /// A forwarder, which is itself a node with this number.
+    Forwarder(u16),
 }
 
 impl Node {
@@ -33,23 +43,13 @@ impl Node {
 
     /// A device at the far end of a serial line, raw framing.
     pub fn serial(port: &Path) -> Self {
-        let port = OpenOptions::new().read(true).write(true).open(port).expect("the serial line is there");
-        let mut reader = port.try_clone().expect("a file can be cloned");
-        let (sender, frames) = channel();
-        thread::spawn(move || {
-            let mut stream = Vec::new();
-            let mut chunk = [0; 512];
-            // The line's end, or its removal, ends the thread.
-            while let Ok(octets @ 1..) = reader.read(&mut chunk) {
-                stream.extend_from_slice(&chunk[..octets]);
-                while let Some(frame) = frame::take_first(&mut stream) {
-                    if sender.send(frame).is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        Self { transport: Transport::Serial { port, frames } }
+        Self::radio(&Dongle::open(port, Wire::Raw), 0, Behind::Dongle)
+    }
+
+    /// A device on the radio behind a dongle.
+    pub fn radio(dongle: &Dongle, number: u16, behind: Behind) -> Self {
+        let frames = dongle.frames_for(number);
+        Self { transport: Transport::Serial { port: dongle.port(), wire: dongle.wire(), number, behind, frames } }
     }
 
     /// The address that the gateway sees; only over UDP.
@@ -62,7 +62,16 @@ impl Node {
 
     /// Sends a frame.
     pub fn send(&mut self, frame: &str) {
-        self.send_octets(&frame::octets(frame));
+        let frame = frame::octets(frame);
+        let octets = match &self.transport {
+            Transport::Udp(_) => frame,
+            Transport::Serial { wire, number, behind: Behind::Dongle, .. } => wire.up(*number, &frame),
+            Transport::Serial { wire, number, behind: Behind::Forwarder(forwarder), .. } => {
+                let [high, low] = number.to_be_bytes();
+                wire.up(*forwarder, &[&[0x05, 0xFE, 0x00, high, low], &frame[..]].concat())
+            }
+        };
+        self.send_octets(&octets);
     }
 
     /// Sends octets, whether they are a frame or not.

@@ -78,6 +78,11 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::STOP).expect("our own child can be sent a signal");
     }
 
+    /// Interrupts the program's delay (SIGUSR1), if it is a sketch.
+    pub fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::USR1).expect("our own child can be sent a signal");
+    }
+
     /// Asks the program to stop (SIGTERM).
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("our own child can be sent a signal");

@@ -314,7 +314,8 @@ impl Judge {
         let payload = Bytes::from(vec![b'x'; size.into()]);
         let message = Message { topic: name(topic), payload, qos, retain };
         let subscriptions = ids.iter().filter(|_| !self.ids.is_empty()).map(|id| *id.get(&self.ids)).collect();
-        self.event(conn, BrokerEvent::Message { delivery, message, subscriptions });
+        let origin = crate::broker::origin(&message, delivery);
+        self.event(conn, BrokerEvent::Message { delivery, origin, message, subscriptions });
     }
 
     fn answer(&mut self, position: usize, how: u8) {
@@ -369,7 +370,7 @@ impl Judge {
                 Output::Broadcast { frame, .. } => frames::check(sent.octets(&frame)),
                 Output::Broker { conn, command } => self.judge_command(conn, command),
                 Output::Connect { conn, spec } => self.judge_connect(conn, spec),
-                Output::Notice(_) => {}
+                Output::Notice(_) | Output::Persist { .. } => {}
             }
         }
         // 4 clients with 5 messages each, 64 renewals, and what surrounds them.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, ConnectSpec, Delivery, Message, Mode, SubscriptionId,
+    BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, ConnectSpec, Delivery, Message, Mode, Origin,
+    PacketId, SubscriptionId,
 };
 use mqttsn_gateway::wire::Qos;
 
@@ -236,13 +237,14 @@ impl BrokerMemory {
             session.unacknowledged.push_back((delivery, message.clone()));
         }
         let subscriptions = if self.offer.subscription_ids { ids } else { Vec::new() };
-        self.due.push_back((conn, BrokerEvent::Message { delivery, message, subscriptions }));
+        let origin = origin(&message, delivery);
+        self.due.push_back((conn, BrokerEvent::Message { delivery, origin, message, subscriptions }));
     }
 
     /// Answers a command, unless its connection has ended: then the answer never comes.
     pub(super) fn answer(&mut self, conn: ConnId, event: BrokerEvent) {
         let state = self.connections.get(&conn).map(|connection| connection.state);
-        if matches!(state, Some(State::Up | State::Down)) {
+        if matches!(state, Some(State::Up | State::Down | State::Ending)) {
             self.due.push_back((conn, event));
         }
     }
@@ -307,4 +309,11 @@ fn matches(filter: &str, topic: &str) -> bool {
         }
     }
     topic_levels.next().is_none()
+}
+
+/// What a message that comes for the first time says of itself.
+pub(crate) fn origin(message: &Message, delivery: Option<Delivery>) -> Option<Origin> {
+    let Delivery(number) = delivery.filter(|_| message.qos == Qos::ExactlyOnce)?;
+    let packet = PacketId(u16::try_from(number).expect("a test has few messages"));
+    Some(Origin { packet, duplicate: false })
 }

@@ -1,0 +1,218 @@
+//! The store as the gateway uses it: what the core writes, what it is told, and what the broker connections keep there.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use tracing::{error, info, warn};
+
+use super::config::Config;
+use crate::broker::{Checkpoint, KeepError, Keeping as Kept, SessionKeeper};
+use crate::core::{
+    CheckpointRecord, Durability, Instant, LinkId, PresenceRecord, Record, RecordKey, SessionNumber, SessionRecord,
+    StoreOp, StoreToken, Token,
+};
+use crate::store::{Store, StoreEvent, Writer};
+
+/// The store, if there is one, and what waits to be handed to it.
+pub(super) struct Keeping {
+    store: Option<Store>,
+    /// What broker connections have kept last, by whose they are.
+    checkpoints: BTreeMap<SessionNumber, LastCheckpoint>,
+    ops: Vec<StoreOp>,
+    written: StoreToken,
+}
+
+/// What a former process left for the core.
+#[derive(Debug, Default)]
+pub(super) struct Legacy {
+    pub(super) records: Vec<Record>,
+    /// The messages that connections to the broker still have under way.
+    pub(super) under_way: Vec<Token>,
+}
+
+/// Shared by the connections that a client has one after the other.
+type LastCheckpoint = Arc<Mutex<Option<Bytes>>>;
+
+/// One connection's part of the store.
+struct Keeper {
+    session: SessionNumber,
+    last: LastCheckpoint,
+    writer: Writer,
+}
+
+impl Keeping {
+    /// Opens the store that the configuration names, and reads what is in it. Returns as well how durable things are.
+    pub(super) fn open(config: &Config) -> anyhow::Result<(Self, Legacy, Durability)> {
+        let Some(dir) = &config.keeping.dir else {
+            info!(
+                "data_dir is \"\": nothing is kept on disk; a restart forgets every device and what waits for it, and \
+                 while the broker is away devices are told congestion"
+            );
+            return Ok((Self::without(), Legacy::default(), Durability::Nothing));
+        };
+        let (store, found) = match Store::open(dir, config.keeping.settings) {
+            Ok(opened) => opened,
+            Err(problem) if config.keeping.durability == Durability::BestEffort => {
+                error!("{problem}");
+                warn!(
+                    "going on without a store, as [store] on_failure = \"continue\" says: a restart forgets everything"
+                );
+                return Ok((Self::without(), Legacy::default(), Durability::Nothing));
+            }
+            Err(problem) => {
+                return Err(problem).context(
+                    "what devices are told must survive a restart; --data-dir \"\" starts without a store, and \
+                     [store] on_failure = \"continue\" goes on without one",
+                );
+            }
+        };
+        for unreadable in &found.unreadable {
+            warn!("the store in {} holds what cannot be read: {unreadable}", dir.display());
+        }
+        let mut keeping = Self { store: Some(store), ..Self::without() };
+        let mut records = found.records;
+        keeping.leave_former_broker(config, found.broker.as_deref(), &mut records);
+        keeping.follow_links(config, &found.links, &mut records);
+        let mut under_way = Vec::new();
+        for record in &records {
+            if let Record::Checkpoint(CheckpointRecord { session, octets }) = record {
+                // What cannot be read begins anew; the connection says so.
+                under_way.extend(Checkpoint::tokens(octets).unwrap_or_default());
+                keeping.checkpoints.insert(*session, Arc::new(Mutex::new(Some(octets.clone()))));
+            }
+        }
+        Ok((keeping, Legacy { records, under_way }, config.keeping.durability))
+    }
+
+    /// Keeps nothing.
+    pub(super) fn without() -> Self {
+        Self { store: None, checkpoints: BTreeMap::new(), ops: Vec::new(), written: StoreToken::default() }
+    }
+
+    /// Returns what a connection keeps its state with.
+    pub(super) fn keeper(&mut self, session: SessionNumber) -> Option<Arc<dyn SessionKeeper>> {
+        let writer = self.store.as_ref()?.writer();
+        let last = Arc::clone(self.checkpoints.entry(session).or_default());
+        Some(Arc::new(Keeper { session, last, writer }))
+    }
+
+    /// Takes one operation of the core's.
+    pub(super) fn note(&mut self, op: StoreOp, token: StoreToken) {
+        if let StoreOp::ForgetSession(session) = &op {
+            self.checkpoints.remove(session);
+        }
+        self.ops.push(op);
+        self.written = token;
+    }
+
+    /// Hands over what was noted. To be called when all that one input has brought about is noted.
+    pub(super) fn submit(&mut self) {
+        if self.ops.is_empty() {
+            return;
+        }
+        if let Some(store) = &self.store {
+            store.submit(std::mem::take(&mut self.ops), self.written);
+        }
+    }
+
+    /// Waits for news from the store; without one for ever.
+    pub(super) async fn next_event(&mut self) -> StoreEvent {
+        match &mut self.store {
+            Some(store) => store.next_event().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes what is left. Blocks.
+    pub(super) fn close(self) {
+        if let Some(store) = self.store
+            && let Err(problem) = store.close()
+        {
+            error!("the store could not be closed in order: {problem}");
+        }
+    }
+
+    /// What a broker was asked for, or sent, means nothing to another.
+    fn leave_former_broker(&self, config: &Config, former: Option<&str>, records: &mut Vec<Record>) {
+        let broker = format!("{} as {}", config.broker.url, config.broker.client_id);
+        let Some(store) = &self.store else { return };
+        if former == Some(&broker) {
+            return;
+        }
+        if let Some(former) = former {
+            info!("the broker was {former} before; what was under way there is sent again");
+        }
+        let is_former = |record: &Record| match record.key() {
+            RecordKey::Arrival(..) | RecordKey::Filter(_) | RecordKey::Checkpoint(_) => true,
+            RecordKey::Session(_)
+            | RecordKey::Topic(..)
+            | RecordKey::Subscription(..)
+            | RecordKey::Queued(..)
+            | RecordKey::Exchange(..)
+            | RecordKey::Upstream(_)
+            | RecordKey::Completed(_) => false,
+        };
+        let outdated: Vec<StoreOp> =
+            records.extract_if(.., |record| is_former(record)).map(|record| StoreOp::Delete(record.key())).collect();
+        store.submit(outdated, StoreToken::default());
+        store.set_broker(&broker);
+    }
+
+    /// Links are numbered in the order of the configuration, which may have changed: routes follow the link's name.
+    /// A client whose link is gone is away.
+    fn follow_links(&self, config: &Config, former: &[(u16, String)], records: &mut [Record]) {
+        let names: Vec<(u16, String)> = config.links().iter().map(|(LinkId(id), link)| (*id, link.name())).collect();
+        if names == former {
+            return;
+        }
+        let renumbered = |link: u16| {
+            let (_, name) = former.iter().find(|(id, _)| *id == link)?;
+            names.iter().find(|(_, other)| other == name).map(|(id, _)| *id)
+        };
+        let mut moved = Vec::new();
+        for record in records {
+            let Record::Session(SessionRecord { presence, .. }) = record else { continue };
+            match presence {
+                PresenceRecord::Active { route, .. } | PresenceRecord::Asleep { route, .. } => {
+                    match renumbered(route.link) {
+                        Some(link) => route.link = link,
+                        // Kept for as long as the core keeps a session whose client is away.
+                        None => *presence = PresenceRecord::Away { expires: Instant::from_origin(Duration::MAX) },
+                    }
+                }
+                PresenceRecord::Away { .. } => {}
+            }
+            moved.push(StoreOp::Put(record.clone()));
+        }
+        if let Some(store) = &self.store {
+            store.submit(moved, StoreToken::default());
+            store.set_links(&names);
+        }
+    }
+}
+
+impl SessionKeeper for Keeper {
+    fn load(&self) -> Option<Bytes> {
+        lock(&self.last).clone()
+    }
+
+    fn save(&self, checkpoint: Option<Bytes>, completed: Vec<Token>) -> Kept {
+        let session = self.session;
+        lock(&self.last).clone_from(&checkpoint);
+        let mut ops = vec![match checkpoint {
+            Some(octets) => StoreOp::Put(Record::Checkpoint(CheckpointRecord { session, octets })),
+            None => StoreOp::Delete(RecordKey::Checkpoint(session)),
+        }];
+        ops.extend(completed.into_iter().map(|token| StoreOp::Put(Record::Completed(token))));
+        let written = self.writer.write(ops);
+        Box::pin(async move { written.await.map_err(KeepError::new) })
+    }
+}
+
+/// Nothing is done under the lock that could leave the value half changed.
+fn lock(last: &LastCheckpoint) -> MutexGuard<'_, Option<Bytes>> {
+    last.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,290 @@
+//! Messages that the gateway has answered for and the broker does not have yet.
+//!
+//! They go out in the order in which they came, a few at a time, so that a broker that has just come back is not
+//! buried; and while one of a client's waits, its next ones wait behind it.
+
+use std::collections::BTreeMap;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::line::Line;
+use super::tokens::{Pending, Tokens};
+use crate::core::context::Means;
+use crate::core::journal::Journal;
+use crate::core::notice::Notice;
+use crate::core::outage::{OutagePolicy, OutageRules, OutageSettings};
+use crate::core::topics::TopicName;
+use crate::core::{
+    BrokerCommand, Instant, Message, MessageRecord, Outputs, PublishOutcome, Record, RecordKey, SessionNumber, Stats,
+    Token, UpstreamRecord,
+};
+use crate::wire::Qos;
+
+/// Kept messages that may be on their way to the broker at once.
+const WINDOW: usize = 64;
+
+/// The messages, by their place.
+#[derive(Debug)]
+pub(super) struct Kept {
+    rules: OutageRules,
+    entries: BTreeMap<u64, Entry>,
+    /// How many of each client wait or are on their way.
+    by_session: HashMap<SessionNumber, usize, RandomState>,
+    /// The newest of each topic of which only that is kept.
+    latest: HashMap<TopicName, u64, RandomState>,
+    octets: usize,
+    /// Everything before this place is on its way.
+    next: u64,
+    under_way: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: SessionNumber,
+    message: Message,
+    expires: Option<Instant>,
+    policy: OutagePolicy,
+    /// QoS 2: what it is handed to the connection under, whenever that is.
+    token: Option<Token>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    UnderWay,
+}
+
+/// Why a message was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Declined {
+    /// As many as allowed are kept.
+    Full,
+    /// What comes on this topic is not to be kept.
+    ByRule,
+}
+
+impl Kept {
+    pub(super) fn new(settings: &OutageSettings) -> Self {
+        Self {
+            rules: OutageRules::new(settings),
+            entries: BTreeMap::new(),
+            by_session: HashMap::default(),
+            latest: HashMap::default(),
+            octets: 0,
+            next: 0,
+            under_way: 0,
+        }
+    }
+
+    /// Whether something of this client waits: what it sends now must not overtake that.
+    pub(super) fn holds(&self, session: SessionNumber) -> bool {
+        self.by_session.contains_key(&session)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes a message over. QoS 0 is kept in the store too where a rule asks for it.
+    pub(super) fn take(
+        &mut self,
+        means: &mut Means<'_>,
+        session: SessionNumber,
+        message: Message,
+    ) -> Result<(), Declined> {
+        let Means { now, out, journal, settings, stats } = means;
+        let (now, settings) = (*now, &settings.outage);
+        let terms = self.rules.terms(settings, &message.topic, message.qos, now);
+        // What only waits for its turn behind others is not subject to the outage's rules.
+        let policy = match terms.policy {
+            OutagePolicy::Drop if self.holds(session) => OutagePolicy::Keep,
+            OutagePolicy::Drop => return Err(Declined::ByRule),
+            policy @ (OutagePolicy::Keep | OutagePolicy::Latest) => policy,
+        };
+        if policy == OutagePolicy::Latest
+            && let Some(older) = self.latest.get(&message.topic).copied()
+            && self.entries.get(&older).is_some_and(|entry| entry.state == State::Waiting)
+        {
+            stats.superseded += 1;
+            self.remove(out, journal, older);
+        }
+        if !self.has_room(settings, &message) {
+            self.drop_expired(now, out, journal, stats);
+            if !self.has_room(settings, &message) {
+                return Err(Declined::Full);
+            }
+        }
+        let place = journal.number();
+        let token = (message.qos == Qos::ExactlyOnce).then(|| journal.token());
+        let entry = Entry { session, message, expires: terms.expires, policy, token, state: State::Waiting };
+        journal.put(out, entry.record(place));
+        self.insert(place, entry);
+        stats.kept += 1;
+        Ok(())
+    }
+
+    /// Takes over a message that is on its way to the broker already, under `token`.
+    pub(super) fn adopt(
+        &mut self,
+        means: &mut Means<'_>,
+        session: SessionNumber,
+        message: Message,
+        token: Token,
+    ) -> u64 {
+        let Means { out, journal, .. } = means;
+        let place = journal.number();
+        let token = (message.qos == Qos::ExactlyOnce).then_some(token);
+        let (policy, state) = (OutagePolicy::Keep, State::UnderWay);
+        let entry = Entry { session, message, expires: None, policy, token, state };
+        journal.put(out, entry.record(place));
+        self.insert(place, entry);
+        self.under_way += 1;
+        place
+    }
+
+    /// Takes back what a former process kept.
+    pub(super) fn restore(&mut self, settings: &OutageSettings, record: UpstreamRecord) {
+        let UpstreamRecord { place, session, message, expires, token } = record;
+        let Ok(message) = message.into_message() else { return };
+        let policy = self.rules.terms(settings, &message.topic, message.qos, Instant::ORIGIN).policy;
+        self.insert(place, Entry { session, message, expires, policy, token, state: State::Waiting });
+    }
+
+    /// Notes that the message in this place is on its way already: its connection remembers it from before.
+    pub(super) fn set_under_way(&mut self, place: u64) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.state = State::UnderWay;
+            self.under_way += 1;
+        }
+    }
+
+    /// Sends as many as may be on their way.
+    pub(super) fn drain(&mut self, means: &mut Means<'_>, line: &Line, tokens: &mut Tokens) {
+        let Means { now, out, journal, stats, .. } = means;
+        while line.is_up() && self.under_way < WINDOW {
+            let mut ahead = self.entries.range_mut(self.next..).filter(|(_, entry)| entry.state == State::Waiting);
+            let Some((&place, entry)) = ahead.next() else { return };
+            self.next = place + 1;
+            if entry.expires.is_some_and(|at| at <= *now) {
+                stats.expired += 1;
+                self.remove(out, journal, place);
+                continue;
+            }
+            let message = match line.fit(entry.message.clone()) {
+                Ok(message) => message,
+                Err(why) if why.may_pass() => return,
+                Err(_) => {
+                    stats.publish_refused += 1;
+                    out.notice(Notice::KeptRefused { topic: entry.message.topic.clone(), reason: None });
+                    self.remove(out, journal, place);
+                    continue;
+                }
+            };
+            if message.qos == Qos::AtMostOnce {
+                out.command(line.conn(), BrokerCommand::Publish { token: None, message });
+                self.remove(out, journal, place);
+                continue;
+            }
+            let pending = Pending::Kept { place };
+            let token = match entry.token {
+                Some(token) => tokens.issue_as(token, pending),
+                None => tokens.issue(pending),
+            };
+            entry.state = State::UnderWay;
+            self.under_way += 1;
+            out.command(line.conn(), BrokerCommand::Publish { token: Some(token), message });
+        }
+    }
+
+    /// Takes the broker's answer. Returns whether the connection had no room, so that going on has to wait.
+    pub(super) fn answered(&mut self, means: &mut Means<'_>, place: u64, outcome: PublishOutcome) -> Answered {
+        let Means { out, journal, stats, .. } = means;
+        self.under_way = self.under_way.saturating_sub(1);
+        match outcome {
+            PublishOutcome::Accepted => {
+                stats.published += 1;
+                self.remove(out, journal, place);
+            }
+            PublishOutcome::Refused(reason) => {
+                stats.publish_refused += 1;
+                if let Some(entry) = self.entries.get(&place) {
+                    let topic = entry.message.topic.clone();
+                    out.notice(Notice::KeptRefused { topic, reason: Some(reason) });
+                }
+                self.remove(out, journal, place);
+            }
+            PublishOutcome::Busy | PublishOutcome::Lost => {
+                if let Some(entry) = self.entries.get_mut(&place) {
+                    entry.state = State::Waiting;
+                    self.next = self.next.min(place);
+                }
+                if outcome == PublishOutcome::Busy {
+                    return Answered::NoRoom;
+                }
+            }
+        }
+        Answered::GoOn
+    }
+
+    fn has_room(&self, settings: &OutageSettings, message: &Message) -> bool {
+        self.entries.len() < settings.messages && self.octets + octets(message) <= settings.octets
+    }
+
+    fn drop_expired(&mut self, now: Instant, out: &mut Outputs, journal: &mut Journal, stats: &mut Stats) {
+        let is_outdated = |entry: &Entry| entry.state == State::Waiting && entry.expires.is_some_and(|at| at <= now);
+        let outdated = self.entries.iter().filter(|(_, entry)| is_outdated(entry));
+        for place in outdated.map(|(place, _)| *place).collect::<Vec<_>>() {
+            stats.expired += 1;
+            self.remove(out, journal, place);
+        }
+    }
+
+    fn insert(&mut self, place: u64, entry: Entry) {
+        self.octets += octets(&entry.message);
+        *self.by_session.entry(entry.session).or_default() += 1;
+        if entry.policy == OutagePolicy::Latest {
+            self.latest.insert(entry.message.topic.clone(), place);
+        }
+        self.entries.insert(place, entry);
+    }
+
+    fn remove(&mut self, out: &mut Outputs, journal: &mut Journal, place: u64) {
+        let Some(entry) = self.entries.remove(&place) else { return };
+        journal.delete(out, RecordKey::Upstream(place));
+        if let Some(token) = entry.token {
+            journal.delete(out, RecordKey::Completed(token));
+        }
+        self.octets -= octets(&entry.message);
+        if self.latest.get(&entry.message.topic) == Some(&place) {
+            self.latest.remove(&entry.message.topic);
+        }
+        if let Some(count) = self.by_session.get_mut(&entry.session) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_session.remove(&entry.session);
+            }
+        }
+    }
+}
+
+/// What an answer means for the messages behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    GoOn,
+    /// The connection had no room: what it has not taken is to be tried again later.
+    NoRoom,
+}
+
+impl Entry {
+    fn record(&self, place: u64) -> Record {
+        let Self { session, message, expires, token, .. } = self;
+        let message = MessageRecord::from(message);
+        Record::Upstream(UpstreamRecord { place, session: *session, message, expires: *expires, token: *token })
+    }
+}
+
+fn octets(message: &Message) -> usize {
+    message.topic.as_str().len() + message.payload.len()
+}

@@ -1,0 +1,55 @@
+//! Taking back the broker's side of a former process.
+
+use super::tokens::Pending;
+use super::{Clients, Origin, Upstream};
+use crate::core::outage::OutageSettings;
+use crate::core::sessions::SessionKey;
+use crate::core::topics::TopicFilter;
+use crate::core::{ArrivalRecord, FilterRecord, Token, UpstreamRecord};
+use crate::wire::Qos;
+
+impl Upstream {
+    /// Returns how many messages wait for the broker.
+    pub(in crate::core) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(in crate::core) fn restore_filter(&mut self, record: &FilterRecord) {
+        self.origin = Origin::Restored;
+        self.held.restore(record);
+    }
+
+    pub(in crate::core) fn restore_arrival(&mut self, record: &ArrivalRecord) {
+        self.arrivals.restore(record);
+    }
+
+    /// A client's own connection finds out by itself what the broker holds for it.
+    pub(in crate::core) fn restore_subscription(&mut self, owner: SessionKey, filter: &TopicFilter, qos: Qos) {
+        self.origin = Origin::Restored;
+        match &mut self.mode {
+            Clients::Aggregating(shared) => shared.restore(owner, filter, qos),
+            Clients::Transparent(_) => {}
+        }
+    }
+
+    /// A connection goes on with a client's message of a former process, and will tell how it ends.
+    pub(in crate::core) fn expect_publish(&mut self, token: Token, owner: SessionKey) {
+        self.publishes_in_flight += 1;
+        self.tokens.issue_as(token, Pending::Publish { owner: Some(owner) });
+    }
+
+    /// Takes back a message that was kept. `under_way` is its token if a connection goes on with it.
+    pub(in crate::core) fn restore_kept(
+        &mut self,
+        settings: &OutageSettings,
+        record: UpstreamRecord,
+        under_way: Option<Token>,
+    ) {
+        let place = record.place;
+        self.kept.restore(settings, record);
+        if let Some(token) = under_way {
+            self.kept.set_under_way(place);
+            self.tokens.issue_as(token, Pending::Kept { place });
+        }
+    }
+}

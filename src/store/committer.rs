@@ -1,0 +1,172 @@
+//! The thread that writes. While it waits for the disk, changes gather at the desk; they are the next commit.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::StoreSettings;
+use super::desk::{Desk, Next};
+use super::engine::{Engine, Opener, Outcome};
+use super::key::Key;
+use super::trouble::Trouble;
+
+/// When the disk is written to, and tried again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) commit_every: Duration,
+    /// The first pause after a failure. Each that follows is twice as long.
+    pub(super) retry: Duration,
+    pub(super) longest_retry: Duration,
+    /// How often trouble that lasts is reported again.
+    pub(super) remind: Duration,
+}
+
+impl From<StoreSettings> for Pace {
+    fn from(settings: StoreSettings) -> Self {
+        Self {
+            commit_every: settings.commit_every,
+            retry: Duration::from_secs(1),
+            // Opening the file anew reads all of it.
+            longest_retry: Duration::from_secs(60),
+            remind: Duration::from_secs(3600),
+        }
+    }
+}
+
+pub(super) struct Committer {
+    desk: Arc<Desk>,
+    /// None after an error.
+    engine: Option<Box<dyn Engine>>,
+    opener: Opener,
+    pace: Pace,
+    last_commit: Option<Instant>,
+}
+
+impl Committer {
+    pub(super) fn new(desk: Arc<Desk>, engine: Box<dyn Engine>, opener: Opener, pace: Pace) -> Self {
+        Self { desk, engine: Some(engine), opener, pace, last_commit: None }
+    }
+
+    /// Writes until the store is closed.
+    pub(super) fn run(mut self) {
+        let mut failures: Option<Failures> = None;
+        while self.desk.wait() == Next::Write {
+            self.keep_pace();
+            match self.write() {
+                Ok(()) => failures = None,
+                Err(trouble) => {
+                    let failures = failures.get_or_insert_with(|| Failures::begin(self.pace));
+                    if failures.is_reminder_due(self.pace) {
+                        self.desk.say_failing(&trouble);
+                    }
+                    // One attempt is made after the closing has begun, no more.
+                    if !self.desk.is_open() {
+                        return;
+                    }
+                    self.desk.pause(failures.next_pause(self.pace));
+                }
+            }
+        }
+    }
+
+    /// Writes all that waits.
+    fn write(&mut self) -> Result<(), Trouble> {
+        let mut engine = match self.engine.take() {
+            Some(engine) => engine,
+            None => self.reopen().inspect_err(|trouble| self.desk.trouble(trouble))?,
+        };
+        let work = self.desk.begin();
+        if work.batch.is_empty() {
+            self.desk.written(work, Outcome::Unchanged);
+            self.engine = Some(engine);
+            return Ok(());
+        }
+        self.last_commit = Some(Instant::now());
+        // The engine goes out of use with an error, also by a panic in it.
+        let committed = guarded(|| {
+            let outcome = engine.commit(&work.batch)?;
+            Ok((outcome, engine))
+        });
+        match committed {
+            Ok((outcome, engine)) => {
+                self.engine = Some(engine);
+                self.desk.written(work, outcome);
+                Ok(())
+            }
+            Err(trouble) => {
+                self.desk.failed(work, &trouble);
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Opens the engine anew and finds out what it holds.
+    fn reopen(&mut self) -> Result<Box<dyn Engine>, Trouble> {
+        let (engine, keys) = guarded(|| {
+            let engine = (self.opener)()?;
+            let mut keys = BTreeSet::new();
+            engine.read(&mut |key, _| {
+                keys.insert(Key::from_octets(key));
+            })?;
+            Ok((engine, keys))
+        })?;
+        self.desk.found(keys);
+        Ok(engine)
+    }
+
+    fn keep_pace(&self) {
+        let Some(last) = self.last_commit else { return };
+        let left = self.pace.commit_every.saturating_sub(last.elapsed());
+        if !left.is_zero() && self.desk.has_changes() {
+            self.desk.pause(left);
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        // The file is closed before anybody is told.
+        let engine = self.engine.take();
+        let _ = guarded(|| {
+            drop(engine);
+            Ok(())
+        });
+        self.desk.committer_ended();
+    }
+}
+
+/// Attempts that failed without one between them that did not.
+struct Failures {
+    pause: Duration,
+    said: Instant,
+}
+
+impl Failures {
+    fn begin(pace: Pace) -> Self {
+        Self { pause: pace.retry, said: Instant::now() }
+    }
+
+    fn next_pause(&mut self, pace: Pace) -> Duration {
+        let pause = self.pause;
+        self.pause = pause.saturating_mul(2).min(pace.longest_retry);
+        pause
+    }
+
+    fn is_reminder_due(&mut self, pace: Pace) -> bool {
+        let due = self.said.elapsed() >= pace.remind;
+        if due {
+            self.said = Instant::now();
+        }
+        due
+    }
+}
+
+/// Runs code of the engine, and takes a panic in it for what it is: a file that it was not prepared for.
+pub(super) fn guarded<T>(engine: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    catch_unwind(AssertUnwindSafe(engine)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+        let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Trouble::Damaged(words.unwrap_or_else(|| "the database gave up".to_owned())))
+    })
+}

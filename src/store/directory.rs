@@ -1,0 +1,82 @@
+//! The directory of a store: the file, and the lock that says whose it is.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::open_error::OpenError;
+
+const FILE: &str = "store.redb";
+const LOCK: &str = "store.lock";
+
+/// A directory that belongs to this process until it is dropped.
+///
+/// The database locks its file as well, but lets go of it when it is opened anew after an error. The lock is the
+/// system's and ends with the process; what the file says, the number of the process, is for people only.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Takes a directory, which is made if it is missing.
+    pub(super) fn lock(path: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(path).map_err(|error| OpenError::disk(path, error.into()))?;
+        Self::take(path)
+    }
+
+    /// Takes a directory that has a store in it.
+    pub(super) fn find(path: &Path) -> Result<Self, OpenError> {
+        match path.join(FILE).try_exists() {
+            Ok(true) => Self::take(path),
+            Ok(false) => Err(OpenError::Missing { dir: path.to_owned() }),
+            Err(error) => Err(OpenError::disk(path, error.into())),
+        }
+    }
+
+    pub(super) fn file(&self) -> PathBuf {
+        self.path.join(FILE)
+    }
+
+    /// Makes durable that the files are there: the database only does so with what is in them.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        if !cfg!(unix) {
+            // Elsewhere a directory cannot be opened, and need not be.
+            return Ok(());
+        }
+        if let Some(parent) = self.path.canonicalize()?.parent() {
+            // The directory itself may be new. Where its parent is out of reach somebody else has made it.
+            let _ = File::open(parent).and_then(|parent| parent.sync_all());
+        }
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn take(path: &Path) -> Result<Self, OpenError> {
+        let disk = |error: io::Error| OpenError::disk(path, error.into());
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path.join(LOCK)).map_err(disk)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse { dir: path.to_owned(), holder: holder(file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(disk(error)),
+        }
+        // A full disk is no reason not to start: the number is a courtesy.
+        let _ = name_holder(&file);
+        Ok(Self { path: path.to_owned(), _lock: file })
+    }
+}
+
+fn name_holder(mut file: &File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn holder(file: File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
