@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mqttsn_gateway::app::cli::{Cli, Command};
 use mqttsn_gateway::app::{check, decode, ports, runtime, start};
-use mqttsn_gateway::tools::{probe, publish, subscribe};
+use mqttsn_gateway::tools::{bench, probe, publish, subscribe};
 
 fn main() -> ExitCode {
     match Cli::parse().into_command() {
@@ -16,5 +16,6 @@ fn main() -> ExitCode {
         Command::Decode(args) => decode::run(&args),
         Command::Pub(args) => runtime::run(publish::run(args)),
         Command::Sub(args) => runtime::run(subscribe::run(args)),
+        Command::Bench(args) => bench::run(&args),
     }
 }

@@ -100,8 +100,15 @@ fn no_file_is_longer_than_the_limit() {
 #[test]
 fn every_file_that_the_papers_name_exists() {
     let mut missing = Vec::new();
-    for paper in ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/spec.md", "examples/arduino/README.md"]
-    {
+    let papers = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/performance.md",
+        "docs/spec.md",
+        "examples/arduino/README.md",
+    ];
+    for paper in papers {
         for name in named_files(&read(&root().join(paper))) {
             if !root().join(&name).exists() {
                 missing.push(format!("{paper} names {name}"));
@@ -178,7 +185,7 @@ fn room_of(file: &Path) -> (&'static str, &'static [&'static str]) {
 /// Paths that the project would have: in back quotes, below one of its folders, without a pattern.
 fn named_files(paper: &str) -> Vec<String> {
     let spans = paper.split('`').skip(1).step_by(2);
-    let folders = ["src/", "tests/", "docs/", "scripts/", "fixtures/", "examples/"];
+    let folders = ["src/", "tests/", "docs/", "scripts/", "fixtures/", "examples/", "benches/"];
     spans
         .filter(|span| folders.iter().any(|folder| span.starts_with(folder)))
         .filter(|span| !span.contains(['*', ' ', '<', '{']))

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::config::Overrides;
 use crate::links::SerialArgument;
+use crate::tools::bench::BenchArgs;
 use crate::tools::machine::MachineArgs;
 use crate::tools::ports::PortsArgs;
 use crate::tools::probe::ProbeArgs;
@@ -64,6 +65,8 @@ pub enum Command {
     Pub(PublishArgs),
     /// Subscribe through an MQTT-SN gateway, in the manner of mosquitto_sub
     Sub(SubscribeArgs),
+    /// Put load on any MQTT-SN gateway, and measure what becomes of it
+    Bench(BenchArgs),
 }
 
 /// The frames to explain.
@@ -160,7 +163,8 @@ mod tests {
             | Command::Probe(_)
             | Command::Decode(_)
             | Command::Pub(_)
-            | Command::Sub(_)) => {
+            | Command::Sub(_)
+            | Command::Bench(_)) => {
                 panic!("{line}: {other:?}")
             }
         }

@@ -21,6 +21,7 @@ pub(super) struct Keeping {
     store: Option<Store>,
     /// What broker connections have kept last, by whose they are.
     checkpoints: BTreeMap<SessionNumber, LastCheckpoint>,
+    durability: Durability,
     ops: Vec<StoreOp>,
     written: StoreToken,
 }
@@ -41,6 +42,7 @@ struct Keeper {
     session: SessionNumber,
     last: LastCheckpoint,
     writer: Writer,
+    durability: Durability,
 }
 
 impl Keeping {
@@ -72,7 +74,8 @@ impl Keeping {
         for unreadable in &found.unreadable {
             warn!("the store in {} holds what cannot be read: {unreadable}", dir.display());
         }
-        let mut keeping = Self { store: Some(store), ..Self::without() };
+        let durability = config.keeping.durability;
+        let mut keeping = Self { store: Some(store), durability, ..Self::without() };
         let mut records = found.records;
         keeping.leave_former_broker(config, found.broker.as_deref(), &mut records);
         keeping.follow_links(config, &found.links, &mut records);
@@ -84,19 +87,20 @@ impl Keeping {
                 keeping.checkpoints.insert(*session, Arc::new(Mutex::new(Some(octets.clone()))));
             }
         }
-        Ok((keeping, Legacy { records, under_way }, config.keeping.durability))
+        Ok((keeping, Legacy { records, under_way }, durability))
     }
 
     /// Keeps nothing.
     pub(super) fn without() -> Self {
-        Self { store: None, checkpoints: BTreeMap::new(), ops: Vec::new(), written: StoreToken::default() }
+        let durability = Durability::Nothing;
+        Self { store: None, checkpoints: BTreeMap::new(), durability, ops: Vec::new(), written: StoreToken::default() }
     }
 
     /// Returns what a connection keeps its state with.
     pub(super) fn keeper(&mut self, session: SessionNumber) -> Option<Arc<dyn SessionKeeper>> {
         let writer = self.store.as_ref()?.writer();
         let last = Arc::clone(self.checkpoints.entry(session).or_default());
-        Some(Arc::new(Keeper { session, last, writer }))
+        Some(Arc::new(Keeper { session, last, writer, durability: self.durability }))
     }
 
     /// Takes one operation of the core's.
@@ -208,7 +212,14 @@ impl SessionKeeper for Keeper {
         }];
         ops.extend(completed.into_iter().map(|token| StoreOp::Put(Record::Completed(token))));
         let written = self.writer.write(ops);
-        Box::pin(async move { written.await.map_err(KeepError::new) })
+        let durability = self.durability;
+        Box::pin(async move {
+            match (written.await, durability) {
+                // It goes on as if there were no store.
+                (Err(_), Durability::BestEffort) => Ok(()),
+                (written, _) => written.map_err(KeepError::new),
+            }
+        })
     }
 }
 

@@ -93,7 +93,8 @@ pub(super) enum Stage {
 
 /// The sending half of a connection. No call blocks; what is sent while the link is down waits in the library.
 pub(super) trait Client: Send {
-    fn publish(&self, slot: usize, message: &Message) -> Answering;
+    /// `expires_in` goes along where the version can carry it.
+    fn publish(&self, slot: usize, message: &Message, expires_in: Option<Duration>) -> Answering;
     fn subscribe(&self, slot: usize, filter: &TopicFilter, qos: Qos, id: Option<SubscriptionId>) -> Answering;
     fn unsubscribe(&self, slot: usize, filter: &TopicFilter) -> Answering;
     /// Sends PUBACK or PUBREC. Only for a packet that arrived on the present connection and was not acknowledged yet.

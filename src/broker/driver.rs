@@ -259,7 +259,10 @@ impl Driver {
 
     fn on_command(&mut self, now: Instant, command: BrokerCommand, client: &dyn Client) {
         match command {
-            BrokerCommand::Publish { token, message } => self.outbound.push(now, Publish::new(token, message)),
+            BrokerCommand::Publish { token, message, expires_in } => {
+                let expires = expires_in.map(|expires_in| now + expires_in);
+                self.outbound.push(now, Publish::new(token, message, expires));
+            }
             BrokerCommand::Subscribe { token, filter, qos, id } => {
                 self.outbound.push_request(Request::Subscribe { token, filter, qos, id });
             }

@@ -58,6 +58,8 @@ pub(super) struct Load {
 pub(super) struct Publish {
     token: Option<Token>,
     message: Message,
+    /// When it is of no use any more.
+    expires: Option<Instant>,
     breaks: Breaks,
 }
 
@@ -178,7 +180,8 @@ impl Outbound {
             let ledger = self.ledger.as_ref().filter(|_| message.qos == Qos::ExactlyOnce);
             let entry = ledger.map(|ledger| ledger.hand_over(*token, message));
             let slot = self.in_flight.vacant_entry();
-            self.answers.push(client.publish(slot.key(), message));
+            let expires_in = publish.expires.map(|at| at.saturating_duration_since(Instant::now()));
+            self.answers.push(client.publish(slot.key(), message, expires_in));
             slot.insert(InFlight { publish, session: self.session, entry });
         }
     }
@@ -331,8 +334,8 @@ impl UnderWay {
 }
 
 impl Publish {
-    pub(super) fn new(token: Option<Token>, message: Message) -> Self {
-        Self { token, message, breaks: Breaks::default() }
+    pub(super) fn new(token: Option<Token>, message: Message, expires: Option<Instant>) -> Self {
+        Self { token, message, expires, breaks: Breaks::default() }
     }
 }
 
@@ -406,7 +409,7 @@ mod tests {
     }
 
     impl Client for FakeClient {
-        fn publish(&self, slot: usize, message: &Message) -> Answering {
+        fn publish(&self, slot: usize, message: &Message, _: Option<Duration>) -> Answering {
             let outcome = self.note(message.topic.as_str().to_owned());
             Box::pin(async move { Answer::Publish(slot, outcome.await.unwrap()) })
         }
@@ -452,7 +455,7 @@ mod tests {
                 qos,
                 retain: false,
             };
-            self.outbound.push(Instant::now(), Publish::new(Some(Token(0)), message));
+            self.outbound.push(Instant::now(), Publish::new(Some(Token(0)), message, None));
         }
 
         fn subscribe(&mut self, text: &str) {

@@ -2,6 +2,8 @@
 //!
 //! The broker keeps a session that lasts until the gateway or the client is back: 3.1.1 has no expiry.
 
+use std::time::Duration;
+
 use rumqttc_v4::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet, PubAck, PubRec, SubAck, SubscribeReasonCode};
 use rumqttc_v4::mqttbytes::{self, QoS};
 use rumqttc_v4::{
@@ -100,7 +102,7 @@ fn network_options() -> NetworkOptions {
 }
 
 impl Client for V4Client {
-    fn publish(&self, slot: usize, message: &Message) -> Answering {
+    fn publish(&self, slot: usize, message: &Message, _: Option<Duration>) -> Answering {
         let options = PublishOptions::new(qos(message.qos)).retain(message.retain);
         let notice = self.0.try_publish_tracked(message.topic.as_str(), message.payload.clone(), options);
         Box::pin(async move { Answer::Publish(slot, published(notice.ok()).await) })

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rumqttc_v5::mqttbytes::v5::{
-    ConnAck, ConnectReturnCode, DisconnectProperties, DisconnectReasonCode, Packet, PubAck, PubRec, SubAck,
-    SubscribeProperties, SubscribeReasonCode,
+    ConnAck, ConnectReturnCode, DisconnectProperties, DisconnectReasonCode, Packet, PubAck, PubRec, PublishProperties,
+    SubAck, SubscribeProperties, SubscribeReasonCode,
 };
 use rumqttc_v5::mqttbytes::{self, QoS};
 use rumqttc_v5::{
@@ -111,8 +111,12 @@ fn options(opening: &Opening<'_>) -> MqttOptions {
 }
 
 impl Client for V5Client {
-    fn publish(&self, slot: usize, message: &Message) -> Answering {
-        let options = PublishOptions::new(qos(message.qos)).retain(message.retain);
+    fn publish(&self, slot: usize, message: &Message, expires_in: Option<Duration>) -> Answering {
+        let mut options = PublishOptions::new(qos(message.qos)).retain(message.retain);
+        if let Some(expires_in) = expires_in {
+            let message_expiry_interval = Some(client::whole_seconds(expires_in).max(1));
+            options = options.properties(PublishProperties { message_expiry_interval, ..PublishProperties::default() });
+        }
         let notice = self.client.try_publish_tracked(message.topic.as_str(), message.payload.clone(), options);
         Box::pin(async move { Answer::Publish(slot, published(notice.ok()).await) })
     }

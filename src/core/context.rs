@@ -28,6 +28,12 @@ pub(super) struct Means<'a> {
 }
 
 impl Context<'_> {
+    /// Whether a client that chooses this gateway now finds service: a client must not choose one that leads nowhere
+    /// (MQTT-SN 1.2 §6.1). With a store what it publishes is kept until the broker is back.
+    pub(super) fn can_serve(&self) -> bool {
+        self.upstream.is_own_up() || (self.upstream.outlives_clients() && self.journal.can_promise())
+    }
+
     /// Returns the broker's side and what it needs.
     pub(super) fn upstream(&mut self) -> (&mut Upstream, Means<'_>) {
         let Self { now, out, upstream, journal, settings, stats, .. } = self;

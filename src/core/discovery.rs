@@ -66,8 +66,7 @@ impl Discovery {
         for (link, due) in self.due.iter_mut().filter(|(_, due)| **due <= now) {
             let period = cx.settings.links.get(link).and_then(|link| link.advertise).unwrap_or(Duration::MAX);
             *due = now + period;
-            // Only while we can serve: a client must not choose a gateway that leads nowhere (MQTT-SN 1.2 §6.1).
-            if cx.upstream.is_own_up() {
+            if cx.can_serve() {
                 let duration = u16::try_from(period.as_secs()).unwrap_or(u16::MAX);
                 cx.broadcast(*link, 0, Advertise { gw_id: cx.settings.gw_id, duration });
             }
@@ -86,7 +85,7 @@ impl Discovery {
     pub(super) fn on_search_gw(&mut self, cx: &mut Context<'_>, route: RouteRef<'_>, search: SearchGw) {
         let link = route.peer.link;
         let answers = self.answers.entry(link).or_insert_with(|| TokenBucket::new(ANSWERS_PER_SECOND));
-        if !cx.upstream.is_own_up() || !answers.take(cx.now) {
+        if !cx.can_serve() || !answers.take(cx.now) {
             return;
         }
         let answer = GwInfo { gw_id: cx.settings.gw_id, gw_add: &[] };

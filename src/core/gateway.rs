@@ -18,7 +18,7 @@ use super::route::{MAX_NESTING, RouteRef};
 use super::session::{self, Parcel, Session};
 use super::sessions::{SessionKey, Sessions};
 use super::status::ClientStatus;
-use super::upstream::{Recipient, Upstream};
+use super::upstream::{Receipt, Recipient, Upstream};
 use super::{
     BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, LinkState, Message, Notice, Origin, Outputs, Peer,
     PublishOutcome, Refused, Settings, Stats, SubscriptionId,
@@ -56,7 +56,7 @@ pub struct Gateway {
     deadlines: Deadlines,
     discovery: Discovery,
     strays: Strays,
-    queue_rules: QueueRules,
+    pub(super) queue_rules: QueueRules,
     /// In front of the topics of QoS -1 publishes.
     nobody_prefix: Prefix,
     /// QoS -1 publishes, by link.
@@ -91,12 +91,17 @@ impl Gateway {
 
     /// Takes one input and appends to `out` what it calls for.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Outputs) {
+        let mut start = out.queue.len();
         match input {
             Input::Frame { from, cast, bytes } => self.on_frame(now, from, cast, bytes, out),
             Input::Broker { conn, event } => self.on_broker(now, conn, event, out),
             Input::Link { link, state } => self.on_link(now, link, state, out),
             Input::Deadline => {}
-            Input::Stored(token) => self.journal.on_stored(out, token),
+            Input::Stored(token) => {
+                self.journal.on_stored(out, token);
+                // What has waited for long enough does not wait for what was written since.
+                start = out.queue.len();
+            }
             Input::StoreFailing => self.journal.on_failing(out),
             Input::Shutdown => self.upstream.shut_down(out),
         }
@@ -109,8 +114,8 @@ impl Gateway {
         while let Some(key) = self.deadlines.pop(now) {
             self.with_session(now, SessionKey(key), out, Session::on_deadline);
         }
-        self.upstream.note_questions(out, &mut self.journal);
-        self.journal.withhold_commands(out);
+        let questions = self.upstream.note_questions(out, &mut self.journal);
+        self.journal.withhold_commands(out, start, &questions);
     }
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.
@@ -462,12 +467,18 @@ impl Gateway {
             delivery.and_then(|delivery| self.upstream.open(conn, delivery, holders(), arrival.flatten()));
         let terms = self.queue_rules.terms(&message.topic, now);
         let is_copy = conn != ConnId::OWN && origin.is_some_and(|origin| origin.duplicate);
+        // What is noted as taken over does not come again, so all must have it in the store, at whatever QoS.
+        let is_noted = conn == ConnId::OWN && arrival.is_some();
         for recipient in &recipients {
             let receipt = receipts.as_mut().map(|next| next());
+            let noted = receipt.as_ref().filter(|_| is_noted).map(Receipt::number);
             let qos = message.qos.min(recipient.qos);
             let parcel = Parcel::new(Message { qos, ..message.clone() }, receipt, terms);
             let deliver = if is_copy { Session::deliver_copy } else { Session::deliver };
-            self.with_session(now, recipient.session, out, |session, cx| deliver(session, cx, parcel));
+            self.with_session(now, recipient.session, out, |session, cx| {
+                deliver(session, cx, parcel);
+                noted.into_iter().for_each(|number| session.shelve_delivery(cx, number));
+            });
         }
         self.recipients = recipients;
         self.bound_deliveries(now, conn, out);

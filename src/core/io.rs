@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -123,7 +124,9 @@ impl SubscriptionId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BrokerCommand {
     /// Publish. With a token exactly one [`BrokerEvent::Published`] follows; without one nobody waits.
-    Publish { token: Option<Token>, message: Message },
+    ///
+    /// `expires_in` goes out as the message's expiry where the protocol has one (MQTT 5 §3.3.2.3.3).
+    Publish { token: Option<Token>, message: Message, expires_in: Option<Duration> },
     /// Subscribe to one filter; exactly one [`BrokerEvent::Subscribed`] follows.
     ///
     /// `id` goes out as the subscription identifier where the connection said that it can.

@@ -162,13 +162,14 @@ impl Journal {
         dropped
     }
 
-    /// Holds back what the broker must not hear before everything written so far is stored: acknowledgements, and
-    /// messages that are sent exactly once.
-    pub(super) fn withhold_commands(&mut self, out: &mut Outputs) {
+    /// Holds back what the broker must not hear before everything written so far is stored: acknowledgements,
+    /// messages that are sent exactly once, and the SUBSCRIBEs in `questions`. What stands before `start` was held back
+    /// already.
+    pub(super) fn withhold_commands(&mut self, out: &mut Outputs, start: usize, questions: &[Token]) {
         if !self.awaits(self.written) {
             return;
         }
-        for output in out.queue.extract_if(.., |output| is_a_promise(output)) {
+        for output in out.queue.extract_if(start.., |output| is_a_promise(output, questions)) {
             if let Output::Broker { conn, command } = output {
                 self.withheld.entry(self.written).or_default().push(Withheld::Command { conn, command });
             }
@@ -233,11 +234,12 @@ fn is_refusal(octets: &[u8]) -> bool {
     return_code != ReturnCode::Accepted
 }
 
-fn is_a_promise(output: &Output) -> bool {
+fn is_a_promise(output: &Output, questions: &[Token]) -> bool {
     let Output::Broker { command, .. } = output else { return false };
     match command {
         BrokerCommand::Ack { .. } => true,
         BrokerCommand::Publish { token, .. } => token.is_some_and(is_durable),
-        BrokerCommand::Subscribe { .. } | BrokerCommand::Unsubscribe { .. } | BrokerCommand::Disconnect => false,
+        BrokerCommand::Subscribe { token, .. } => questions.contains(token),
+        BrokerCommand::Unsubscribe { .. } | BrokerCommand::Disconnect => false,
     }
 }

@@ -198,8 +198,8 @@ pub struct ArrivalRecord {
 pub struct UpstreamRecord {
     /// Its place: messages of one client go out in ascending order.
     pub place: u64,
-    /// Who sent it. The session may have ended since.
-    pub session: SessionNumber,
+    /// The client id of the one that sent it, in whatever session; empty for nobody's at QoS -1.
+    pub client: ByteString,
     pub message: MessageRecord,
     pub expires: Option<Instant>,
     /// QoS 2: the token that it was handed to the broker connection under.

@@ -61,40 +61,52 @@ impl Gateway {
         for record in records {
             self.skip_numbers(&record);
             match record {
-                Record::Session(record) => match self.restore_session(now, record) {
-                    Some((number, key)) => _ = keys.insert(number, key),
-                    None => restored.dropped += 1,
-                },
+                Record::Session(record) => {
+                    let number = record.number;
+                    match self.restore_session(now, record) {
+                        Some(key) => _ = keys.insert(number, key),
+                        None => self.drop_record(RecordKey::Session(number), &mut restored, out),
+                    }
+                }
                 Record::Completed(token) => _ = fates.completed.insert(token),
                 Record::Queued(record) => queued.push(record),
                 Record::Upstream(record) => kept.push(record),
-                Record::Filter(record) => self.upstream.restore_filter(&record),
-                Record::Arrival(record) => self.upstream.restore_arrival(&record),
+                Record::Filter(record) => {
+                    if !self.upstream.restore_filter(&record) {
+                        self.drop_record(RecordKey::Filter(record.filter), &mut restored, out);
+                    }
+                }
+                Record::Arrival(record) if record.session == SessionNumber::GATEWAY => {
+                    self.upstream.restore_arrival(&record);
+                }
                 // The connections' own; they have read it already.
                 Record::Checkpoint(_) => {}
-                record @ (Record::Topic(_) | Record::Subscription(_) | Record::Exchange(_)) => later.push(record),
+                record @ (Record::Topic(_) | Record::Subscription(_) | Record::Exchange(_) | Record::Arrival(_)) => {
+                    later.push(record);
+                }
             }
         }
         restored.sessions = keys.len();
         for record in later {
             if !self.restore_belonging(&keys, &mut fates, record.clone(), &mut restored, out) {
-                restored.dropped += 1;
-                self.journal.delete(out, record.key());
+                self.drop_record(record.key(), &mut restored, out);
             }
         }
         queued.sort_unstable_by_key(|record| record.place);
         for record in queued {
             let key = RecordKey::Queued(record.session, record.place);
-            if self.restore_queued(&keys, record) {
+            if self.restore_queued(now, &keys, record) {
                 restored.queued += 1;
             } else {
-                restored.dropped += 1;
-                self.journal.delete(out, key);
+                self.drop_record(key, &mut restored, out);
             }
         }
         kept.sort_unstable_by_key(|record| record.place);
         for record in kept {
-            self.restore_kept(&mut fates, record, out);
+            let key = RecordKey::Upstream(record.place);
+            if !self.restore_kept(now, &mut fates, record, out) {
+                self.drop_record(key, &mut restored, out);
+            }
         }
         restored.kept = self.upstream.kept();
         for token in fates.completed {
@@ -106,8 +118,13 @@ impl Gateway {
         restored
     }
 
-    fn restore_session(&mut self, now: Instant, record: SessionRecord) -> Option<(SessionNumber, SessionKey)> {
-        let number = record.number;
+    fn drop_record(&mut self, key: RecordKey, restored: &mut Restored, out: &mut Outputs) {
+        restored.dropped += 1;
+        self.journal.delete(out, key);
+    }
+
+    /// Returns nothing if the client has a session already.
+    fn restore_session(&mut self, now: Instant, record: SessionRecord) -> Option<SessionKey> {
         if self.sessions.by_client(&record.client_id).is_some() {
             return None;
         }
@@ -122,7 +139,7 @@ impl Gateway {
         if let Some(route) = route {
             self.sessions.bind(&route, key);
         }
-        Some((number, key))
+        Some(key)
     }
 
     /// Returns whether the record belongs to a session and makes sense.
@@ -160,31 +177,43 @@ impl Gateway {
                 session.restore_exchange(&record);
                 true
             }
+            Record::Arrival(record) => {
+                self.upstream.restore_arrival(&record);
+                true
+            }
             Record::Session(_)
             | Record::Queued(_)
             | Record::Checkpoint(_)
-            | Record::Arrival(_)
             | Record::Upstream(_)
             | Record::Filter(_)
             | Record::Completed(_) => false,
         }
     }
 
-    fn restore_queued(&mut self, keys: &BTreeMap<SessionNumber, SessionKey>, record: QueuedRecord) -> bool {
-        let session = keys.get(&record.session).and_then(|key| self.sessions.get_mut(*key));
-        session.is_some_and(|session| session.restore_queued(record))
+    /// Returns whether the record belongs to a session and makes sense.
+    fn restore_queued(
+        &mut self,
+        now: Instant,
+        keys: &BTreeMap<SessionNumber, SessionKey>,
+        record: QueuedRecord,
+    ) -> bool {
+        let Self { sessions, queue_rules, .. } = self;
+        let session = keys.get(&record.session).and_then(|key| sessions.get_mut(*key));
+        session.is_some_and(|session| session.restore_queued(record, |topic| queue_rules.terms(topic, now).expires))
     }
 
-    fn restore_kept(&mut self, fates: &mut Fates, record: UpstreamRecord, out: &mut Outputs) {
+    /// Returns whether the record makes sense.
+    fn restore_kept(&mut self, now: Instant, fates: &mut Fates, record: UpstreamRecord, out: &mut Outputs) -> bool {
         let (place, token) = (record.place, record.token);
         match token.map_or(Fate::Lost, |token| fates.of(token)) {
-            Fate::Lost => self.upstream.restore_kept(&self.settings.outage, record, None),
-            Fate::UnderWay => self.upstream.restore_kept(&self.settings.outage, record, token),
+            Fate::Lost => self.upstream.restore_kept(&self.settings.outage, now, record, None),
+            Fate::UnderWay => self.upstream.restore_kept(&self.settings.outage, now, record, token),
             Fate::Completed => {
                 self.journal.delete(out, RecordKey::Upstream(place));
                 if let Some(token) = token {
                     self.journal.delete(out, RecordKey::Completed(token));
                 }
+                true
             }
         }
     }

@@ -133,7 +133,7 @@ struct ShownCommand<'a>(&'a BrokerCommand);
 impl fmt::Display for ShownCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            BrokerCommand::Publish { token, message } => {
+            BrokerCommand::Publish { token, message, .. } => {
                 let token = token.map_or_else(|| "-".to_owned(), |token| token.0.to_string());
                 write!(f, "Publish {} token={token}", ShownMessage(message))
             }

@@ -1,5 +1,6 @@
 //! The subcommands that are not the gateway.
 
+pub mod bench;
 pub mod client;
 mod connection;
 mod console;

@@ -151,7 +151,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a number of seconds is wanted, such as 2 or 0.5".to_owned())
 }
 
-fn serial_settings(text: &str) -> Result<SerialSettings, String> {
+pub(super) fn serial_settings(text: &str) -> Result<SerialSettings, String> {
     let argument = text.parse::<SerialArgument>().map_err(|error| error.to_string())?;
     argument.settings().map_err(|error| error.to_string())
 }

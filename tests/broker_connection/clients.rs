@@ -328,7 +328,7 @@ async fn two_hundred_clients_outlive_a_restart_of_the_broker() {
     broker.stop();
     crowd.all(|event| matches!(event, BrokerEvent::Down { refusal: None, .. })).await;
     let token = Some(Token(1));
-    crowd.submit(&BrokerCommand::Publish { token, message: message("a", "", Qos::AtLeastOnce) });
+    crowd.submit(&BrokerCommand::Publish { token, message: message("a", "", Qos::AtLeastOnce), expires_in: None });
     broker.resume();
     crowd.all(|event| matches!(event, BrokerEvent::Published { outcome: PublishOutcome::Accepted, .. })).await;
     crowd.submit(&BrokerCommand::Disconnect);

@@ -97,7 +97,7 @@ impl Core {
     }
 
     pub(crate) fn publish(&mut self, token: u64, message: Message) {
-        self.submit(BrokerCommand::Publish { token: Some(Token(token)), message });
+        self.submit(BrokerCommand::Publish { token: Some(Token(token)), message, expires_in: None });
     }
 
     pub(crate) fn ack(&mut self, delivery: Option<Delivery>) {

@@ -146,7 +146,8 @@ async fn what_does_not_fit_into_the_queue_is_answered_at_once() {
     core.down().await;
     core.publish(1, message("a", "", Qos::AtLeastOnce));
     core.publish(2, message("a", "", Qos::AtMostOnce));
-    let publish = |token| BrokerCommand::Publish { token, message: message("a", "", Qos::AtMostOnce) };
+    let publish =
+        |token| BrokerCommand::Publish { token, message: message("a", "", Qos::AtMostOnce), expires_in: None };
     let token = Token(3);
     assert_eq!(
         core.connection.submit(publish(Some(token))),
@@ -176,9 +177,14 @@ async fn disconnect_sends_everything_first_and_says_goodbye() {
             core.submit(BrokerCommand::Publish {
                 token: None,
                 message: message("a/b", number.to_string(), LEVELS[number % 2 + 1]),
+                expires_in: None,
             });
         }
-        core.submit(BrokerCommand::Publish { token: None, message: message("a/last", "", Qos::AtMostOnce) });
+        core.submit(BrokerCommand::Publish {
+            token: None,
+            message: message("a/last", "", Qos::AtMostOnce),
+            expires_in: None,
+        });
         core.end().await;
         let mut arrived = 0;
         let mut last = false;

@@ -10,6 +10,7 @@
 mod absent;
 mod arduino;
 mod battery;
+mod bench;
 mod broker_loss;
 mod configured;
 mod discovery;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerReason, ConnId, Message, PublishOutcome, SubscribeOutcome, SubscriptionId, Token,
+    BrokerCommand, BrokerEvent, BrokerReason, ConnId, Message, PacketId, PublishOutcome, SubscribeOutcome,
+    SubscriptionId, Token,
 };
 use mqttsn_gateway::wire::Qos;
 
@@ -71,6 +72,23 @@ impl<'w> Broker<'w> {
         }
     }
 
+    /// As [`Broker::gets`] with a store, if the connection is shared: what is stored is acknowledged. Otherwise there is
+    /// nothing to get.
+    #[track_caller]
+    pub(crate) fn gets_if_kept(&mut self, wanted: &str) {
+        if self.world.is_shared() && self.world.keeps() {
+            self.gets(wanted);
+        }
+    }
+
+    /// As [`Broker::gets`] where [`Broker::gets_if_kept`] gets nothing.
+    #[track_caller]
+    pub(crate) fn gets_unless_kept(&mut self, wanted: &str) {
+        if !(self.world.is_shared() && self.world.keeps()) {
+            self.gets(wanted);
+        }
+    }
+
     /// The broker gets a SUBSCRIBE for this filter at whatever QoS: others may ask for more.
     #[track_caller]
     pub(crate) fn gets_subscribe(&mut self, filter: &str) -> Asked {
@@ -111,6 +129,12 @@ impl<'w> Broker<'w> {
         self.answers(subscribe.clone(), |token| BrokerEvent::Subscribed { token, outcome });
     }
 
+    /// The broker holds the filter, and nobody was there to hear its SUBACK.
+    pub(crate) fn has_granted(&mut self, subscribe: &Asked, qos: u8) {
+        let (filter, id) = subscribe.filter.clone().expect("a SUBSCRIBE");
+        self.world.broker.grant(subscribe.conn, filter, id, level(qos));
+    }
+
     #[track_caller]
     pub(crate) fn refuses_subscribe(&mut self, subscribe: &Asked, reason: u8) {
         let outcome = SubscribeOutcome::Refused(BrokerReason(reason));
@@ -146,6 +170,13 @@ impl<'w> Broker<'w> {
     #[track_caller]
     pub(crate) fn sends_on(&mut self, connection: &Asked, topic: &str, qos: u8, payload: &str) {
         self.world.broker.send(connection.conn, message(topic, qos, payload, false), Vec::new());
+        self.world.broker_acts();
+    }
+
+    /// A QoS 2 message that the broker says it has sent before, under this packet id.
+    #[track_caller]
+    pub(crate) fn sends_again(&mut self, packet: u16, topic: &str, payload: &str) {
+        self.world.broker.send_again(ConnId::OWN, PacketId(packet), message(topic, 2, payload, false));
         self.world.broker_acts();
     }
 
@@ -238,6 +269,10 @@ impl<'w> Broker<'w> {
 }
 
 impl Asked {
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.token
+    }
+
     /// Whether both went over the same connection.
     pub(crate) fn is_on_the_connection_of(&self, other: &Self) -> bool {
         self.conn == other.conn

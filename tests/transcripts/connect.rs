@@ -62,15 +62,6 @@ fn a_refused_connect_leaves_the_session_at_its_address_alone() {
 }
 
 #[test]
-fn without_a_broker_a_connect_is_told_congestion() {
-    let mut world = World::without_broker(|_| {});
-    world.client("C").says("08040401003c6331").hears("030501");
-    world.notes("CONNECT of C refused: BrokerDown");
-    world.broker().comes_up();
-    world.client("C").connects("c1");
-}
-
-#[test]
 fn a_repeated_connect_is_acknowledged_again() {
     let mut world = World::with_broker();
     world.client("C").connects_persistent("c1");

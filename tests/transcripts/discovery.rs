@@ -47,29 +47,6 @@ fn a_link_that_does_not_advertise_is_quiet() {
 }
 
 #[test]
-fn nothing_is_advertised_while_there_is_no_broker_and_at_once_when_it_is_back() {
-    let mut world = advertising();
-    world.broker().goes_down();
-    world.passes(3.0 * QUARTER + 300.0);
-    world.broker().comes_back();
-    world.everyone_hears(0, "0500010384");
-    world.passes(QUARTER);
-    world.everyone_hears(0, "0500010384");
-}
-
-#[test]
-fn a_gateway_that_has_never_seen_its_broker_advertises_nothing() {
-    let mut world = World::without_broker(|settings| {
-        let link = LinkSettings { advertise: Some(Duration::from_secs(900)), ..LinkSettings::default() };
-        settings.links.insert(World::LINK, link);
-    });
-    world.passes(2.0 * QUARTER);
-    world.client("C").says("030101 SEARCHGW");
-    world.broker().comes_up();
-    world.everyone_hears(0, "0500010384");
-}
-
-#[test]
 fn searchgw_is_answered_to_the_asker_and_to_everyone_as_far_as_it_was_asked() {
     for (search, radius) in [("030100", 0), ("030101", 1), ("0301ff", 255)] {
         let mut world = World::with_broker();
@@ -82,16 +59,6 @@ fn searchgw_is_answered_to_the_asker_and_to_everyone_as_far_as_it_was_asked() {
 fn searchgw_to_a_group_is_answered_the_same_way() {
     let mut world = World::with_broker();
     world.client("C").says_to_all("030101").hears("030201");
-    world.everyone_hears(1, "030201");
-}
-
-#[test]
-fn nobody_answers_searchgw_while_there_is_no_broker() {
-    let mut world = World::with_broker();
-    world.broker().goes_down();
-    world.client("C").says("030101");
-    world.broker().comes_back();
-    world.client("C").says("030101").hears("030201");
     world.everyone_hears(1, "030201");
 }
 

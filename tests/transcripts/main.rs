@@ -3,8 +3,9 @@
 //! Silence is part of every dialogue: a frame, a broker command or a notice that a test does not ask for fails it at
 //! the next thing that happens (see `world.rs`).
 //!
-//! The dialogues are compiled once for each mode. Where the modes differ a step says so (`gets_if_shared`,
-//! `gets_if_own`, `is_shared`); what makes sense in one mode only stands in a file that is mounted there only.
+//! The dialogues are compiled once for each mode, and once more with a store. Where these differ a step says so
+//! (`gets_if_shared`, `gets_if_own`, `gets_if_kept`, `is_shared`, `keeps`); what makes sense in one of them only stands
+//! in a file that is mounted there only.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -16,6 +17,7 @@
 mod anything;
 mod broker;
 mod frames;
+mod store;
 mod words;
 mod world;
 
@@ -44,6 +46,7 @@ mod aggregating {
     mod register;
     mod retry;
     mod sleep;
+    mod storeless;
     mod strays;
     mod subscribe;
     mod takeover;
@@ -91,6 +94,14 @@ mod durable {
     mod routing;
     mod shared_outages;
     mod shared_will;
+
+    // What a store promises.
+    mod failing;
+    mod kept;
+    mod restart_broker;
+    mod restart_exchanges;
+    mod restarts;
+    mod stored;
 }
 
 /// An MQTT connection for each client.
@@ -118,6 +129,7 @@ mod transparent {
     mod register;
     mod retry;
     mod sleep;
+    mod storeless;
     mod strays;
     mod subscribe;
     mod takeover;

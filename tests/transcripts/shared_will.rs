@@ -7,7 +7,10 @@ use super::world::Session::Clean;
 
 /// Clients at C, D, ... with wills, lost while there is no broker.
 fn lost_without_a_broker(clients: &[(&str, &str)], limit: usize) -> World {
-    let mut world = World::with_settings(|settings| settings.limits.wills_waiting = limit);
+    let mut world = World::with_settings(|settings| {
+        settings.limits.wills_waiting = limit;
+        settings.outage.messages = limit;
+    });
     for (name, id) in clients {
         world.client(name).connects_with_will(id, Clean, "will", id);
     }
@@ -77,6 +80,9 @@ fn a_will_that_the_broker_refuses_is_not_sent_again() {
     world.broker().comes_back();
     let will = world.broker().gets("PUBLISH q1 will c1");
     world.broker().refuses_publish(will, 0x87);
+    if world.keeps() {
+        world.notes("dropped what was kept on will");
+    }
     world.broker().comes_back();
 }
 

@@ -44,7 +44,10 @@ pub(crate) fn notice(notice: &Notice) -> String {
 
 pub(crate) fn command(command: &BrokerCommand) -> String {
     match command {
-        BrokerCommand::Publish { message, .. } => format!("PUBLISH {}", message_words(message)),
+        BrokerCommand::Publish { message, expires_in, .. } => {
+            let expiry = expires_in.map(|left| format!(", expires in {left:?}")).unwrap_or_default();
+            format!("PUBLISH {}{expiry}", message_words(message))
+        }
         BrokerCommand::Subscribe { filter, qos, .. } => format!("SUBSCRIBE {} {}", qos_words(*qos), filter.as_str()),
         BrokerCommand::Unsubscribe { filter } => format!("UNSUBSCRIBE {}", filter.as_str()),
         BrokerCommand::Ack { delivery } => format!("ACK {}", delivery.0),

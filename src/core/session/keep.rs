@@ -176,8 +176,8 @@ impl Session {
     }
 
     pub(in crate::core) fn restore_topic(&mut self, record: TopicRecord) -> bool {
-        let name = TopicName::from_shared(record.name).ok();
-        name.is_some_and(|name| self.registry.restore(TopicId(record.id), name))
+        let (id, name) = (TopicId(record.id), TopicName::from_shared(record.name).ok());
+        id.is_assignable() && name.is_some_and(|name| self.registry.restore(id, name))
     }
 
     /// Returns the broker's form of the filter.
@@ -190,9 +190,17 @@ impl Session {
         self.uplink.restore(record);
     }
 
-    pub(in crate::core) fn restore_queued(&mut self, record: QueuedRecord) -> bool {
+    /// `latest` tells when a message that came now, on a topic as the broker knows it, would expire.
+    pub(in crate::core) fn restore_queued(
+        &mut self,
+        record: QueuedRecord,
+        latest: impl FnOnce(&TopicName) -> Option<Instant>,
+    ) -> bool {
         let QueuedRecord { place, message, policy, expires, sent_as, released, .. } = record;
         let Ok(message) = message.into_message() else { return false };
+        let Ok(topic) = self.prefix.up(&message.topic) else { return false };
+        // Nor must it keep a message for longer than one may wait.
+        let expires = expires.map(|at| latest(&topic).map_or(at, |latest| at.min(latest)));
         let mut parcel = Parcel::new(message, None, Terms { policy, expires });
         parcel.place = Some(place);
         parcel.sent_as = sent_as.map(MsgId);

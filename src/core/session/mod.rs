@@ -103,7 +103,7 @@ impl Session {
     }
 
     fn owner(&self) -> Owner {
-        Owner { key: self.key, number: self.number() }
+        Owner { key: self.key, number: self.number(), client_id: self.client_id.clone() }
     }
 
     pub(super) fn client_id(&self) -> &ByteString {

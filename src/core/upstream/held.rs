@@ -4,7 +4,6 @@
 //! It watches what is asked of the broker and what that answers, and needs no word from whoever does the asking.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use crate::core::journal::Journal;
 use crate::core::topics::TopicFilter;
@@ -28,10 +27,11 @@ pub(super) enum Grant {
 }
 
 impl Held {
-    /// Takes back what a former process stored; a filter that it could not have stored is none.
-    pub(super) fn restore(&mut self, record: &FilterRecord) {
-        let Ok(filter) = TopicFilter::parse(record.filter.as_bytes()) else { return };
+    /// Takes back what a former process stored. Returns whether it is a filter.
+    pub(super) fn restore(&mut self, record: &FilterRecord) -> bool {
+        let Ok(filter) = TopicFilter::parse(record.filter.as_bytes()) else { return false };
         self.filters.insert(filter, record.granted.map_or(Grant::Unknown, |id| Grant::Under(SubscriptionId(id))));
+        true
     }
 
     pub(super) fn get(&self, filter: &TopicFilter) -> Option<Grant> {
@@ -50,28 +50,35 @@ impl Held {
         }
     }
 
-    /// Takes note of what is being asked.
-    pub(super) fn watch(&mut self, out: &mut Outputs, journal: &mut Journal) {
+    /// Takes note of what is being asked. Returns the questions that put an end to a grant: were they asked and then
+    /// forgotten in a restart, messages would come under a number that nobody knows.
+    pub(super) fn watch(&mut self, out: &mut Outputs, journal: &mut Journal) -> Vec<Token> {
         let mut news = Vec::new();
         for output in &out.queue {
             let Output::Broker { conn: ConnId::OWN, command } = output else { continue };
             if let BrokerCommand::Subscribe { token, filter, id, .. } = command {
                 self.asked.insert(*token, (filter.clone(), *id));
-                news.push((filter.clone(), true));
+                news.push((filter.clone(), Some(*token)));
             } else if let BrokerCommand::Unsubscribe { filter } = command {
-                news.push((filter.clone(), false));
+                news.push((filter.clone(), None));
             }
         }
-        for (filter, is_wanted) in news {
+        let mut replacing = Vec::new();
+        for (filter, question) in news {
             let key = filter.as_shared().clone();
-            if !is_wanted {
+            let Some(token) = question else {
                 self.filters.remove(&filter);
                 journal.delete(out, RecordKey::Filter(key));
-            } else if let Entry::Vacant(place) = self.filters.entry(filter) {
-                place.insert(Grant::Unknown);
-                journal.put(out, Record::Filter(FilterRecord { filter: key, granted: None }));
+                continue;
+            };
+            match self.filters.insert(filter, Grant::Unknown) {
+                Some(Grant::Unknown) => continue,
+                Some(Grant::Under(_)) => replacing.push(token),
+                None => {}
             }
+            journal.put(out, Record::Filter(FilterRecord { filter: key, granted: None }));
         }
+        replacing
     }
 
     /// Takes note of an answer.

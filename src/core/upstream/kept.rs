@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use bytestring::ByteString;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
@@ -16,8 +17,8 @@ use crate::core::notice::Notice;
 use crate::core::outage::{OutagePolicy, OutageRules, OutageSettings};
 use crate::core::topics::TopicName;
 use crate::core::{
-    BrokerCommand, Instant, Message, MessageRecord, Outputs, PublishOutcome, Record, RecordKey, SessionNumber, Stats,
-    Token, UpstreamRecord,
+    BrokerCommand, Instant, Message, MessageRecord, Outputs, PublishOutcome, Record, RecordKey, Stats, Token,
+    UpstreamRecord,
 };
 use crate::wire::Qos;
 
@@ -29,8 +30,8 @@ const WINDOW: usize = 64;
 pub(super) struct Kept {
     rules: OutageRules,
     entries: BTreeMap<u64, Entry>,
-    /// How many of each client wait or are on their way.
-    by_session: HashMap<SessionNumber, usize, RandomState>,
+    /// How many of each client wait or are on their way, whichever of its sessions they are from.
+    by_client: HashMap<ByteString, usize, RandomState>,
     /// The newest of each topic of which only that is kept.
     latest: HashMap<TopicName, u64, RandomState>,
     octets: usize,
@@ -41,7 +42,8 @@ pub(super) struct Kept {
 
 #[derive(Debug)]
 struct Entry {
-    session: SessionNumber,
+    /// Who sent it; nobody is empty.
+    client: ByteString,
     message: Message,
     expires: Option<Instant>,
     policy: OutagePolicy,
@@ -70,7 +72,7 @@ impl Kept {
         Self {
             rules: OutageRules::new(settings),
             entries: BTreeMap::new(),
-            by_session: HashMap::default(),
+            by_client: HashMap::default(),
             latest: HashMap::default(),
             octets: 0,
             next: 0,
@@ -79,8 +81,8 @@ impl Kept {
     }
 
     /// Whether something of this client waits: what it sends now must not overtake that.
-    pub(super) fn holds(&self, session: SessionNumber) -> bool {
-        self.by_session.contains_key(&session)
+    pub(super) fn holds(&self, client: &ByteString) -> bool {
+        self.by_client.contains_key(client)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -91,7 +93,8 @@ impl Kept {
     pub(super) fn take(
         &mut self,
         means: &mut Means<'_>,
-        session: SessionNumber,
+        line: &Line,
+        client: ByteString,
         message: Message,
     ) -> Result<(), Declined> {
         let Means { now, out, journal, settings, stats } = means;
@@ -99,26 +102,23 @@ impl Kept {
         let terms = self.rules.terms(settings, &message.topic, message.qos, now);
         // What only waits for its turn behind others is not subject to the outage's rules.
         let policy = match terms.policy {
-            OutagePolicy::Drop if self.holds(session) => OutagePolicy::Keep,
+            OutagePolicy::Drop if line.is_up() => OutagePolicy::Keep,
             OutagePolicy::Drop => return Err(Declined::ByRule),
             policy @ (OutagePolicy::Keep | OutagePolicy::Latest) => policy,
         };
-        if policy == OutagePolicy::Latest
-            && let Some(older) = self.latest.get(&message.topic).copied()
-            && self.entries.get(&older).is_some_and(|entry| entry.state == State::Waiting)
-        {
-            stats.superseded += 1;
-            self.remove(out, journal, older);
-        }
-        if !self.has_room(settings, &message) {
+        if !self.has_room(settings, &message, policy) {
             self.drop_expired(now, out, journal, stats);
-            if !self.has_room(settings, &message) {
+            if !self.has_room(settings, &message, policy) {
                 return Err(Declined::Full);
             }
         }
+        if let Some((older, _)) = self.superseded(&message, policy) {
+            stats.superseded += 1;
+            self.remove(out, journal, older);
+        }
         let place = journal.number();
         let token = (message.qos == Qos::ExactlyOnce).then(|| journal.token());
-        let entry = Entry { session, message, expires: terms.expires, policy, token, state: State::Waiting };
+        let entry = Entry { client, message, expires: terms.expires, policy, token, state: State::Waiting };
         journal.put(out, entry.record(place));
         self.insert(place, entry);
         stats.kept += 1;
@@ -126,30 +126,28 @@ impl Kept {
     }
 
     /// Takes over a message that is on its way to the broker already, under `token`.
-    pub(super) fn adopt(
-        &mut self,
-        means: &mut Means<'_>,
-        session: SessionNumber,
-        message: Message,
-        token: Token,
-    ) -> u64 {
+    pub(super) fn adopt(&mut self, means: &mut Means<'_>, client: ByteString, message: Message, token: Token) -> u64 {
         let Means { out, journal, .. } = means;
         let place = journal.number();
         let token = (message.qos == Qos::ExactlyOnce).then_some(token);
         let (policy, state) = (OutagePolicy::Keep, State::UnderWay);
-        let entry = Entry { session, message, expires: None, policy, token, state };
+        let entry = Entry { client, message, expires: None, policy, token, state };
         journal.put(out, entry.record(place));
         self.insert(place, entry);
         self.under_way += 1;
         place
     }
 
-    /// Takes back what a former process kept.
-    pub(super) fn restore(&mut self, settings: &OutageSettings, record: UpstreamRecord) {
-        let UpstreamRecord { place, session, message, expires, token } = record;
-        let Ok(message) = message.into_message() else { return };
-        let policy = self.rules.terms(settings, &message.topic, message.qos, Instant::ORIGIN).policy;
-        self.insert(place, Entry { session, message, expires, policy, token, state: State::Waiting });
+    /// Takes back what a former process kept. Returns whether it makes sense.
+    pub(super) fn restore(&mut self, settings: &OutageSettings, now: Instant, record: UpstreamRecord) -> bool {
+        let UpstreamRecord { place, client, message, expires, token } = record;
+        let Ok(message) = message.into_message() else { return false };
+        let terms = self.rules.terms(settings, &message.topic, message.qos, now);
+        // A clock that was wrong must not keep a message for longer than one may wait.
+        let expires = expires.map(|at| terms.expires.map_or(at, |latest| at.min(latest)));
+        let (policy, state) = (terms.policy, State::Waiting);
+        self.insert(place, Entry { client, message, expires, policy, token, state });
+        true
     }
 
     /// Notes that the message in this place is on its way already: its connection remembers it from before.
@@ -182,8 +180,9 @@ impl Kept {
                     continue;
                 }
             };
+            let expires_in = entry.expires.map(|at| at - *now);
             if message.qos == Qos::AtMostOnce {
-                out.command(line.conn(), BrokerCommand::Publish { token: None, message });
+                out.command(line.conn(), BrokerCommand::Publish { token: None, message, expires_in });
                 self.remove(out, journal, place);
                 continue;
             }
@@ -194,7 +193,7 @@ impl Kept {
             };
             entry.state = State::UnderWay;
             self.under_way += 1;
-            out.command(line.conn(), BrokerCommand::Publish { token: Some(token), message });
+            out.command(line.conn(), BrokerCommand::Publish { token: Some(token), message, expires_in });
         }
     }
 
@@ -228,8 +227,16 @@ impl Kept {
         Answered::GoOn
     }
 
-    fn has_room(&self, settings: &OutageSettings, message: &Message) -> bool {
-        self.entries.len() < settings.messages && self.octets + octets(message) <= settings.octets
+    fn has_room(&self, settings: &OutageSettings, message: &Message, policy: OutagePolicy) -> bool {
+        let freed = self.superseded(message, policy).map(|(_, entry)| octets(&entry.message));
+        self.entries.len() - usize::from(freed.is_some()) < settings.messages
+            && self.octets - freed.unwrap_or(0) + octets(message) <= settings.octets
+    }
+
+    /// Returns the message whose place a new one takes, if only the newest of its topic is kept.
+    fn superseded(&self, message: &Message, policy: OutagePolicy) -> Option<(u64, &Entry)> {
+        let place = self.latest.get(&message.topic).filter(|_| policy == OutagePolicy::Latest)?;
+        self.entries.get(place).filter(|entry| entry.state == State::Waiting).map(|entry| (*place, entry))
     }
 
     fn drop_expired(&mut self, now: Instant, out: &mut Outputs, journal: &mut Journal, stats: &mut Stats) {
@@ -243,7 +250,7 @@ impl Kept {
 
     fn insert(&mut self, place: u64, entry: Entry) {
         self.octets += octets(&entry.message);
-        *self.by_session.entry(entry.session).or_default() += 1;
+        *self.by_client.entry(entry.client.clone()).or_default() += 1;
         if entry.policy == OutagePolicy::Latest {
             self.latest.insert(entry.message.topic.clone(), place);
         }
@@ -260,10 +267,10 @@ impl Kept {
         if self.latest.get(&entry.message.topic) == Some(&place) {
             self.latest.remove(&entry.message.topic);
         }
-        if let Some(count) = self.by_session.get_mut(&entry.session) {
+        if let Some(count) = self.by_client.get_mut(&entry.client) {
             *count -= 1;
             if *count == 0 {
-                self.by_session.remove(&entry.session);
+                self.by_client.remove(&entry.client);
             }
         }
     }
@@ -279,9 +286,9 @@ pub(super) enum Answered {
 
 impl Entry {
     fn record(&self, place: u64) -> Record {
-        let Self { session, message, expires, token, .. } = self;
+        let Self { client, message, expires, token, .. } = self;
         let message = MessageRecord::from(message);
-        Record::Upstream(UpstreamRecord { place, session: *session, message, expires: *expires, token: *token })
+        Record::Upstream(UpstreamRecord { place, client: client.clone(), message, expires: *expires, token: *token })
     }
 }
 

@@ -91,7 +91,7 @@ impl Line {
 
     pub(super) fn publish_at_most_once(&self, out: &mut Outputs, message: Message) -> Result<(), PublishRefusal> {
         let message = self.fit(message)?;
-        out.command(self.conn, BrokerCommand::Publish { token: None, message });
+        out.command(self.conn, BrokerCommand::Publish { token: None, message, expires_in: None });
         Ok(())
     }
 

@@ -21,15 +21,15 @@ use std::time::Duration;
 use bytestring::ByteString;
 
 use super::context::Means;
-use super::journal::Journal;
+use super::journal::{Journal, is_durable};
 use super::notice::ConnectRefusal;
 use super::outage::OutageSettings;
 use super::sessions::SessionKey;
 use super::settings::Mode;
 use super::topics::TopicFilter;
 use super::{
-    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Limits, Message, Outputs, PublishOutcome, SessionNumber,
-    SubscribeOutcome, SubscriptionId, Token,
+    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Limits, Message, Outputs, PublishOutcome, RecordKey,
+    SessionNumber, SubscribeOutcome, SubscriptionId, Token,
 };
 use crate::wire::Qos;
 
@@ -94,10 +94,11 @@ pub(super) struct Request {
 }
 
 /// Whose message it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) key: SessionKey,
     pub(super) number: SessionNumber,
+    pub(super) client_id: ByteString,
 }
 
 /// Where a message has gone.
@@ -214,8 +215,8 @@ impl Upstream {
         if journal.is_stuck() && message.qos == Qos::ExactlyOnce {
             return Err(PublishRefusal::StoreFails);
         }
-        if self.keeps(journal, owner.number) {
-            return self.keep(means, owner.number, message).map(|()| Taken::Kept);
+        if self.keeps(journal, &owner.client_id) {
+            return self.keep(means, owner.client_id, message).map(|()| Taken::Kept);
         }
         let line = self.line(owner.key).ok_or(PublishRefusal::Down)?;
         let (conn, message) = (line.conn(), line.fit(message)?);
@@ -229,7 +230,7 @@ impl Upstream {
         } else {
             self.tokens.issue(pending)
         };
-        means.out.command(conn, BrokerCommand::Publish { token: Some(token), message });
+        means.out.command(conn, BrokerCommand::Publish { token: Some(token), message, expires_in: None });
         Ok(Taken::AtBroker(token))
     }
 
@@ -238,11 +239,11 @@ impl Upstream {
     pub(super) fn adopt(&mut self, means: &mut Means<'_>, owner: Owner, message: Message, token: Token) -> bool {
         let Means { journal, settings, .. } = &mut *means;
         let has_room = self.kept.len() < settings.outage.messages;
-        if !self.is_own(owner) || self.own.is_up() || !journal.can_promise() || !has_room {
+        if !self.is_own(&owner) || self.own.is_up() || !journal.can_promise() || !has_room {
             return false;
         }
         let Some(pending @ Pending::Publish { .. }) = self.tokens.get_mut(token) else { return false };
-        *pending = Pending::Kept { place: self.kept.adopt(means, owner.number, message, token) };
+        *pending = Pending::Kept { place: self.kept.adopt(means, owner.client_id, message, token) };
         self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
         true
     }
@@ -254,8 +255,8 @@ impl Upstream {
         owner: Owner,
         message: Message,
     ) -> Result<(), PublishRefusal> {
-        if self.keeps(means.journal, owner.number) {
-            return self.keep(means, owner.number, message);
+        if self.keeps(means.journal, &owner.client_id) {
+            return self.keep(means, owner.client_id, message);
         }
         self.line(owner.key).ok_or(PublishRefusal::Down)?.publish_at_most_once(means.out, message)
     }
@@ -263,7 +264,7 @@ impl Upstream {
     /// Takes a message that belongs to no session.
     pub(super) fn publish_anonymous(&mut self, means: &mut Means<'_>, message: Message) -> Result<(), PublishRefusal> {
         if !self.own.is_up() && means.journal.can_promise() {
-            return self.keep(means, SessionNumber::GATEWAY, message);
+            return self.keep(means, ByteString::new(), message);
         }
         self.own.publish_at_most_once(means.out, message)
     }
@@ -275,7 +276,7 @@ impl Upstream {
             Clients::Transparent(clients) => clients.publish_will(means.out, owner.key, message),
             // Kept even while the broker is there: a restart must not make the client's death go unheard.
             Clients::Aggregating(_) if means.journal.can_promise() && message.qos > Qos::AtMostOnce => {
-                let kept = self.keep(means, owner.number, message);
+                let kept = self.keep(means, owner.client_id, message);
                 self.drain(means);
                 kept.map_or(WillFate::Dropped, |()| WillFate::Published)
             }
@@ -298,6 +299,9 @@ impl Upstream {
         match self.tokens.redeem(token)? {
             Pending::Publish { owner } => {
                 self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
+                if owner.is_none() && is_durable(token) {
+                    means.journal.delete(means.out, RecordKey::Completed(token));
+                }
                 owner
             }
             Pending::Will { message } => {
@@ -377,10 +381,12 @@ impl Upstream {
         }
     }
 
-    /// Takes note of what is being asked of the broker, to be known after a restart.
-    pub(super) fn note_questions(&mut self, out: &mut Outputs, journal: &mut Journal) {
+    /// Takes note of what is being asked of the broker, to be known after a restart. Returns the questions that must
+    /// not be asked before it is.
+    pub(super) fn note_questions(&mut self, out: &mut Outputs, journal: &mut Journal) -> Vec<Token> {
         if !journal.is_on() {
-            return self.taken.clear();
+            self.taken.clear();
+            return Vec::new();
         }
         match self.mode {
             Clients::Aggregating(_) => self.held.watch(out, journal),
@@ -388,6 +394,7 @@ impl Upstream {
                 for (session, arrival) in std::mem::take(&mut self.taken) {
                     self.arrivals.note(out, journal, session, arrival);
                 }
+                Vec::new()
             }
         }
     }
@@ -606,14 +613,14 @@ impl Upstream {
 
     /// Whether a client's next message is kept rather than sent. In transparent mode the acknowledgement is the
     /// broker's own, so nothing is accepted in its place.
-    fn keeps(&self, journal: &Journal, owner: SessionNumber) -> bool {
+    fn keeps(&self, journal: &Journal, owner: &ByteString) -> bool {
         match self.mode {
             Clients::Transparent(_) => false,
             Clients::Aggregating(_) => (!self.own.is_up() && journal.can_promise()) || self.kept.holds(owner),
         }
     }
 
-    fn keep(&mut self, means: &mut Means<'_>, owner: SessionNumber, message: Message) -> Result<(), PublishRefusal> {
+    fn keep(&mut self, means: &mut Means<'_>, owner: ByteString, message: Message) -> Result<(), PublishRefusal> {
         if means.journal.is_stuck() {
             return Err(PublishRefusal::StoreFails);
         }
@@ -623,13 +630,13 @@ impl Upstream {
         {
             return Err(why);
         }
-        self.kept.take(means, owner, message).map_err(|declined| match declined {
+        self.kept.take(means, &self.own, owner, message).map_err(|declined| match declined {
             Declined::Full => PublishRefusal::TooManyKept,
             Declined::ByRule => PublishRefusal::NotKept,
         })
     }
 
-    fn is_own(&self, owner: Owner) -> bool {
+    fn is_own(&self, owner: &Owner) -> bool {
         self.line(owner.key).is_some_and(|line| line.conn() == ConnId::OWN)
     }
 
@@ -638,7 +645,10 @@ impl Upstream {
             Ok(fitting) => {
                 self.wills_in_flight += 1;
                 let token = self.tokens.issue(Pending::Will { message });
-                out.command(ConnId::OWN, BrokerCommand::Publish { token: Some(token), message: fitting });
+                out.command(
+                    ConnId::OWN,
+                    BrokerCommand::Publish { token: Some(token), message: fitting, expires_in: None },
+                );
             }
             Err(why) if why.may_pass() => self.wills.push_back(message),
             Err(_) => return WillFate::Dropped,

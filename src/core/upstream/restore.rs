@@ -5,7 +5,7 @@ use super::{Clients, Origin, Upstream};
 use crate::core::outage::OutageSettings;
 use crate::core::sessions::SessionKey;
 use crate::core::topics::TopicFilter;
-use crate::core::{ArrivalRecord, FilterRecord, Token, UpstreamRecord};
+use crate::core::{ArrivalRecord, FilterRecord, Instant, Token, UpstreamRecord};
 use crate::wire::Qos;
 
 impl Upstream {
@@ -14,9 +14,10 @@ impl Upstream {
         self.kept.len()
     }
 
-    pub(in crate::core) fn restore_filter(&mut self, record: &FilterRecord) {
+    /// Returns whether the record makes sense.
+    pub(in crate::core) fn restore_filter(&mut self, record: &FilterRecord) -> bool {
         self.origin = Origin::Restored;
-        self.held.restore(record);
+        self.held.restore(record)
     }
 
     pub(in crate::core) fn restore_arrival(&mut self, record: &ArrivalRecord) {
@@ -38,18 +39,23 @@ impl Upstream {
         self.tokens.issue_as(token, Pending::Publish { owner: Some(owner) });
     }
 
-    /// Takes back a message that was kept. `under_way` is its token if a connection goes on with it.
+    /// Takes back a message that was kept. `under_way` is its token if a connection goes on with it. Returns whether
+    /// the record makes sense.
     pub(in crate::core) fn restore_kept(
         &mut self,
         settings: &OutageSettings,
+        now: Instant,
         record: UpstreamRecord,
         under_way: Option<Token>,
-    ) {
+    ) -> bool {
         let place = record.place;
-        self.kept.restore(settings, record);
+        if !self.kept.restore(settings, now, record) {
+            return false;
+        }
         if let Some(token) = under_way {
             self.kept.set_under_way(place);
             self.tokens.issue_as(token, Pending::Kept { place });
         }
+        true
     }
 }

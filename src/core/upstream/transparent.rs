@@ -78,7 +78,7 @@ impl Transparent {
         &mut self,
         out: &mut Outputs,
         limits: &Limits,
-        Owner { key: owner, number }: Owner,
+        Owner { key: owner, number, .. }: Owner,
         request: Request,
     ) -> Access {
         if let Some(line) = self.line(owner) {
@@ -189,7 +189,7 @@ impl Transparent {
         match line.fit(message) {
             // Without a token: DISCONNECT follows at once, and the connection sends what came before it.
             Ok(message) => {
-                out.command(line.conn(), BrokerCommand::Publish { token: None, message });
+                out.command(line.conn(), BrokerCommand::Publish { token: None, message, expires_in: None });
                 WillFate::Published
             }
             Err(why) if why.may_pass() => WillFate::LeftToBroker,

@@ -103,7 +103,7 @@ impl Connection {
     /// Takes a command from the gateway and sends it on its way.
     pub(super) fn submit(&mut self, stage: &mut Stage<'_>, command: BrokerCommand) {
         match &command {
-            BrokerCommand::Publish { token: Some(token), message } => {
+            BrokerCommand::Publish { token: Some(token), message, .. } => {
                 self.publishes.push(Publish { token: *token, message: message.clone(), taken_over: false });
             }
             BrokerCommand::Subscribe { .. } | BrokerCommand::Unsubscribe { .. } => self.requests.push(command.clone()),
@@ -256,7 +256,11 @@ impl Connection {
                 self.say(stage, event);
                 self.publishes.push(publish);
             } else {
-                let command = BrokerCommand::Publish { token: Some(publish.token), message: publish.message.clone() };
+                let command = BrokerCommand::Publish {
+                    token: Some(publish.token),
+                    message: publish.message.clone(),
+                    expires_in: None,
+                };
                 self.publishes.push(publish);
                 self.send(stage, command);
             }

@@ -227,7 +227,7 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let mut stage = Stage { now, conn, temper: &self.temper, dice, agenda };
         match command {
-            BrokerCommand::Publish { token, message } => {
+            BrokerCommand::Publish { token, message, .. } => {
                 let refusal = refusal(&message, &self.temper, stage.dice);
                 if let Some(token) = token {
                     // What was taken over once is not refused when it comes again.

@@ -31,7 +31,7 @@ impl Uplink {
                 *other != conn
             });
         }
-        if let BrokerCommand::Publish { token: Some(token), message } = command
+        if let BrokerCommand::Publish { token: Some(token), message, .. } = command
             && let Some(mark) = Mark::read(&message.payload)
         {
             self.at_broker.insert((conn, *token), mark);

@@ -41,7 +41,7 @@ pub(in crate::store) fn every_kind() -> Vec<Record> {
         Record::Arrival(ArrivalRecord { session: number, packet: 11, content: 1 }),
         Record::Upstream(UpstreamRecord {
             place: 4,
-            session: number,
+            client: "c1".into(),
             message: message(b"up"),
             expires: Some(Instant::ORIGIN),
             token: Some(Token(9)),

@@ -404,7 +404,7 @@ impl Judge {
         let state = connection.state;
         assert_ne!(state, State::Ending, "{command:?} after DISCONNECT");
         match command {
-            BrokerCommand::Publish { token, message } => {
+            BrokerCommand::Publish { token, message, .. } => {
                 assert_eq!(state, State::Up);
                 let is_will = message.topic.as_str() == WILL;
                 match (token, self.publishing) {

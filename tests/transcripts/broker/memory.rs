@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use mqttsn_gateway::core::{
     BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, ConnId, ConnectSpec, Delivery, Message, Mode, Origin,
-    PacketId, SubscriptionId,
+    PacketId, PublishOutcome, SubscriptionId, Token,
 };
 use mqttsn_gateway::wire::Qos;
 
@@ -46,9 +46,19 @@ enum State {
 struct Session {
     client_id: String,
     granted: Vec<Grant>,
-    unacknowledged: VecDeque<(Delivery, Message)>,
+    unacknowledged: VecDeque<Sent>,
+    /// What a gateway that was killed did not acknowledge.
+    due_again: VecDeque<Sent>,
     /// What waits for the session to be connected.
     queue: VecDeque<Message>,
+}
+
+/// A message at QoS 1 or 2 that was sent.
+struct Sent {
+    delivery: Delivery,
+    packet: PacketId,
+    message: Message,
+    ids: Vec<SubscriptionId>,
 }
 
 struct Grant {
@@ -110,7 +120,13 @@ impl BrokerMemory {
         assert!(is_usable, "{command:?} to {conn:?}, which is {state:?}");
         let is_will = self.mode == Mode::Transparent && conn != ConnId::OWN;
         match command {
-            BrokerCommand::Publish { token, message } => {
+            // It was on its way to the store when the connection broke.
+            BrokerCommand::Publish { token: Some(token), .. } if state == Some(State::Down) && outlives(*token) => {
+                let outcome = PublishOutcome::Busy;
+                self.due.push_back((conn, BrokerEvent::Published { token: *token, outcome }));
+                return false;
+            }
+            BrokerCommand::Publish { token, message, .. } => {
                 assert_eq!(state, Some(State::Up), "a publish to a connection that is down");
                 let is_acknowledged = message.qos > Qos::AtMostOnce;
                 assert!(token.is_some() || !is_acknowledged || is_will, "nobody waits for the acknowledgement");
@@ -126,7 +142,7 @@ impl BrokerMemory {
             BrokerCommand::Ack { delivery } => {
                 if let Some(session) = self.session_on(conn) {
                     let before = session.unacknowledged.len();
-                    session.unacknowledged.retain(|(open, _)| open != delivery);
+                    session.unacknowledged.retain(|open| open.delivery != *delivery);
                     assert_eq!(session.unacknowledged.len() + 1, before, "{delivery:?} is acknowledged twice, or void");
                 }
             }
@@ -134,8 +150,8 @@ impl BrokerMemory {
                 self.end_if_clean(conn);
                 // What was not acknowledged is sent again on the session's next connection.
                 if let Some(session) = self.session_on(conn) {
-                    for (_, message) in std::mem::take(&mut session.unacknowledged).into_iter().rev() {
-                        session.queue.push_front(message);
+                    for sent in std::mem::take(&mut session.unacknowledged).into_iter().rev() {
+                        session.queue.push_front(sent.message);
                     }
                 }
                 self.connections.get_mut(&conn).unwrap().state = State::Ending;
@@ -163,7 +179,11 @@ impl BrokerMemory {
         }
         self.due.push_back((conn, BrokerEvent::Up { session_present, offer: self.offer }));
         let Some(session) = self.session_on(conn) else { return };
-        for message in std::mem::take(&mut session.queue) {
+        let (again, waiting) = (std::mem::take(&mut session.due_again), std::mem::take(&mut session.queue));
+        for sent in again {
+            self.deliver(conn, Some(sent.packet), sent.message, sent.ids);
+        }
+        for message in waiting {
             let ids = self.grants_for(conn, &message).map(|grant| grant.id).collect();
             self.send(conn, message, ids);
         }
@@ -200,6 +220,20 @@ impl BrokerMemory {
         self.kept().into_iter().for_each(|conn| self.drop(conn, None));
     }
 
+    /// The gateway is killed: all its connections break at once. What it did not acknowledge is sent again to the
+    /// connections that take the sessions up.
+    pub(crate) fn loses_the_gateway(&mut self) {
+        for conn in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.end_if_clean(conn);
+        }
+        self.connections.retain(|conn, _| *conn == ConnId::OWN);
+        self.connections.values_mut().for_each(|own| own.state = State::Down);
+        self.due.clear();
+        for session in &mut self.sessions {
+            session.due_again.append(&mut session.unacknowledged);
+        }
+    }
+
     pub(super) fn grant(&mut self, conn: ConnId, filter: String, id: SubscriptionId, qos: Qos) {
         let Some(session) = self.session_on(conn) else { return };
         session.granted.retain(|grant| grant.filter != filter);
@@ -229,15 +263,29 @@ impl BrokerMemory {
     }
 
     pub(super) fn send(&mut self, conn: ConnId, message: Message, ids: Vec<SubscriptionId>) {
+        self.deliver(conn, None, message, ids);
+    }
+
+    pub(super) fn send_again(&mut self, conn: ConnId, packet: PacketId, message: Message) {
+        let ids = self.grants_for(conn, &message).map(|grant| grant.id).collect();
+        self.deliver(conn, Some(packet), message, ids);
+    }
+
+    /// Sends a message, for the first time or again under the packet id that it had.
+    fn deliver(&mut self, conn: ConnId, again: Option<PacketId>, message: Message, ids: Vec<SubscriptionId>) {
         let delivery = (message.qos > Qos::AtMostOnce).then(|| {
             self.last_delivery += 1;
             Delivery(self.last_delivery)
         });
+        let mut origin = origin(&message, delivery);
+        if let (Some(origin), Some(packet)) = (&mut origin, again) {
+            *origin = Origin { packet, duplicate: true };
+        }
         if let (Some(delivery), Some(session)) = (delivery, self.session_on(conn)) {
-            session.unacknowledged.push_back((delivery, message.clone()));
+            let packet = origin.map_or(PacketId(0), |origin| origin.packet);
+            session.unacknowledged.push_back(Sent { delivery, packet, message: message.clone(), ids: ids.clone() });
         }
         let subscriptions = if self.offer.subscription_ids { ids } else { Vec::new() };
-        let origin = origin(&message, delivery);
         self.due.push_back((conn, BrokerEvent::Message { delivery, origin, message, subscriptions }));
     }
 
@@ -288,7 +336,8 @@ impl BrokerMemory {
 impl Session {
     fn new(client_id: &str) -> Self {
         let client_id = client_id.to_owned();
-        Self { client_id, granted: Vec::new(), unacknowledged: VecDeque::new(), queue: VecDeque::new() }
+        let (unacknowledged, due_again, queue) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self { client_id, granted: Vec::new(), unacknowledged, due_again, queue }
     }
 }
 
@@ -309,6 +358,11 @@ fn matches(filter: &str, topic: &str) -> bool {
         }
     }
     topic_levels.next().is_none()
+}
+
+/// Whether a token is one of those that outlive the gateway, and with it the wait for the store.
+fn outlives(token: Token) -> bool {
+    token.0 >> 63 == 1
 }
 
 /// What a message that comes for the first time says of itself.
