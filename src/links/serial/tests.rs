@@ -412,6 +412,34 @@ async fn a_board_that_is_heard_has_settled() {
 }
 
 #[tokio::test]
+async fn a_board_has_to_settle_every_time_its_port_is_opened() {
+    let (mut first, mut second) = (Terminal::new(), Terminal::new());
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("tty");
+    symlink(&first.path, &path).unwrap();
+    let settle = Duration::from_secs(3_600);
+    let (links, mut inbox) = open(SerialSettings { settle, ..settings(path.to_str().unwrap()) });
+    until_up(&mut inbox).await;
+    for frame in [[3, 1, 0], [3, 1, 1]] {
+        first.write(&frame).await;
+        assert_eq!(frames(&mut inbox).await, [frame]);
+    }
+
+    fs::remove_file(&path).unwrap();
+    symlink(&second.path, &path).unwrap();
+    drop(first);
+    until_up(&mut inbox).await;
+    links.send(PEER, &[3, 2, 1]).unwrap();
+    for line in ["ets Jul 29 2019", "rst:0x1 (POWERON_RESET)", "entry 0x400805e4"] {
+        second.write(format!("{line}\r\n").as_bytes()).await;
+        while !matches!(next(&mut inbox).await, LinkEvent::Text { line: said, .. } if said == line) {}
+    }
+    assert!(second.is_silent());
+    second.write(&[3, 1, 0]).await;
+    assert_eq!(second.read(3).await, [3, 2, 1]);
+}
+
+#[tokio::test]
 async fn the_line_is_silent_after_each_frame_sent() {
     let gap = Duration::from_millis(40);
     let mut terminal = Terminal::new();

@@ -23,12 +23,18 @@ pub(super) struct Line {
     pub(super) settings: Arc<SerialSettings>,
     codec: Arc<Mutex<Codec>>,
     pub(super) events: mpsc::Sender<LinkEvent>,
-    /// Told when the other end was understood: it is not, or no longer, in its boot loader.
-    heard: Notify,
 }
 
 /// `Ok` when nobody listens to the events any more, otherwise why the port is gone.
 pub(super) type Ended = Result<(), DownReason>;
+
+/// The way from the receiving to the transmitting side, for as long as the port is open.
+#[derive(Debug)]
+struct ToTransmit<'a> {
+    reactions: mpsc::Sender<Reaction>,
+    /// The other end was understood: it is not, or no longer, in its boot loader.
+    heard: &'a Notify,
+}
 
 /// What the transmitting side has to do because of something that was received.
 #[derive(Debug)]
@@ -52,7 +58,7 @@ impl Line {
         codec: Arc<Mutex<Codec>>,
         events: mpsc::Sender<LinkEvent>,
     ) -> Self {
-        Self { id, settings, codec, events, heard: Notify::new() }
+        Self { id, settings, codec, events }
     }
 
     pub(super) async fn serve(
@@ -65,16 +71,18 @@ impl Line {
             return Ok(());
         }
         let (input, output) = tokio::io::split(port);
-        let (to_transmit, reactions) = mpsc::channel(REACTIONS);
+        let (sender, reactions) = mpsc::channel(REACTIONS);
+        let heard = Notify::new();
+        let to_transmit = ToTransmit { reactions: sender, heard: &heard };
         // What the port said last before it was gone.
         self.with_codec(|codec| codec.idle(|_| {}));
         tokio::select! {
             ended = self.receive(input, to_transmit) => ended,
-            ended = self.transmit(output, queue, reactions) => ended,
+            ended = self.transmit(output, queue, reactions, &heard) => ended,
         }
     }
 
-    async fn receive(&self, mut port: ReadHalf<Port>, to_transmit: mpsc::Sender<Reaction>) -> Ended {
+    async fn receive(&self, mut port: ReadHalf<Port>, to_transmit: ToTransmit<'_>) -> Ended {
         let gap = self.settings.receive_gap.unwrap_or_else(|| self.with_codec(|codec| codec.gap()));
         let mut pool = BatchPool::new(self.id);
         let mut chatter = Chatter::new(self.id, self.settings.settle);
@@ -124,11 +132,11 @@ impl Line {
         found: Found<'_>,
         batch: &mut FrameBatch,
         chatter: &mut Chatter,
-        to_transmit: &mpsc::Sender<Reaction>,
+        to_transmit: &ToTransmit<'_>,
     ) {
         let react = |reaction| {
             // Full: see `REACTIONS`.
-            let _ = to_transmit.try_send(reaction);
+            let _ = to_transmit.reactions.try_send(reaction);
         };
         match found {
             Found::Frame(Received { node, reach, signal, frame }) => {
@@ -137,14 +145,14 @@ impl Line {
                     Reach::Everyone => Cast::Group,
                 };
                 batch.push_from_radio(link_address(node), cast, signal, frame);
-                self.heard.notify_one();
+                to_transmit.heard.notify_one();
             }
             Found::Receipt(receipt) => {
                 if let Receipt::Refused(refusal) = receipt {
                     chatter.undelivered(refusal.into());
                 }
                 react(Reaction::Receipt);
-                self.heard.notify_one();
+                to_transmit.heard.notify_one();
             }
             Found::Answer(octets) => react(Reaction::Answer(octets.to_vec())),
             Found::Text(line) => chatter.text(now, line),
@@ -165,10 +173,11 @@ impl Line {
         mut port: WriteHalf<Port>,
         queue: &mut mpsc::Receiver<Outgoing>,
         mut reactions: mpsc::Receiver<Reaction>,
+        heard: &Notify,
     ) -> Ended {
         tokio::select! {
             () = sleep(self.settings.settle) => {}
-            () = self.heard.notified() => {}
+            () = heard.notified() => {}
         }
         let mut window = Window::new(self.with_codec(|codec| codec.flow()));
         loop {
