@@ -74,6 +74,7 @@ mod durable {
     mod discovery;
     mod encapsulation;
     mod limits;
+    mod links;
     mod lossy;
     mod mapping;
     mod matrix;
