@@ -81,6 +81,8 @@ fn a_dongle_that_comes_back_under_a_new_number_loses_nothing_that_was_acknowledg
     (0..20).for_each(|_| sensor.publish(&mut node));
     mosquitto_pub(broker.port(), &["-t", "cmd/node-1", "-m", "1", "-q", "1"]);
     take_commands(&mut node, "1");
+    // Its answer shows that the gateway has read the PUBACK of the command.
+    sensor.publish(&mut node);
 
     // In mid-traffic: one publish is on its way, and commands come while the line is gone.
     sensor.published += 1;

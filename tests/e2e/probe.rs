@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::gateway::{program, run, text_of};
 use crate::support::process::{PATIENCE, Process, until};
-use crate::support::{Machine, frame};
+use crate::support::{Machine, Wire, frame};
 
 #[test]
 fn what_a_device_speaks_is_found_out_and_proposed_under_its_lasting_name() {
@@ -36,6 +36,28 @@ fn what_a_device_speaks_is_found_out_and_proposed_under_its_lasting_name() {
         assert!(text.contains(expected), "{expected:?} is not in\n{text}");
     }
     drop(home);
+}
+
+#[test]
+fn the_framings_of_radios_and_those_with_a_checksum_are_told_apart() {
+    for wire in [Wire::SlipCrc, Wire::CobsCrc, Wire::Xbee] {
+        let machine = Machine::new();
+        let dongle = machine.plug("0001", "ttyUSB0");
+        let (home, mut probe) = start(&machine, &["--baud", "57600"]);
+        let mut device = open(dongle.node_end());
+        probe.wait_for("listening to usb:10c4:ea60");
+        until("the probe ends", || {
+            for frame in ["0A 04 04 01 003C 'uno1'", "07 0C 61 0001 0000"] {
+                device.write_all(&wire.up(3, &frame::octets(frame))).expect("the line is there");
+            }
+            probe.has_ended().then_some(())
+        });
+        assert!(probe.wait_for_end(PATIENCE).success());
+        let text = probe.lines().join("\n");
+        let named = format!("baud = 57600\nframing = \"{}\"\n", wire.name());
+        assert!(text.contains(&named) && text.contains("clientid=\"uno1\""), "{text}");
+        drop(home);
+    }
 }
 
 #[test]
