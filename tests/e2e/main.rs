@@ -24,6 +24,8 @@ mod lifecycle;
 mod log;
 mod mistakes;
 mod noise;
+mod ports;
+mod probe;
 mod restart;
 mod serial;
 mod sessions;

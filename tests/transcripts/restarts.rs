@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mqttsn_gateway::core::topics::TopicFilter;
 use mqttsn_gateway::core::{
-    ArrivalRecord, ExchangeProgress, ExchangeRecord, FilterRecord, MessageRecord, NamingRecord, PresenceRecord,
-    QueuePolicy, QueueRule, QueuedRecord, Record, RecordKey, RouteRecord, SessionNumber, SessionRecord,
+    ArrivalRecord, ClientPhase, ExchangeProgress, ExchangeRecord, FilterRecord, MessageRecord, NamingRecord,
+    PresenceRecord, QueuePolicy, QueueRule, QueuedRecord, Record, RecordKey, RouteRecord, SessionNumber, SessionRecord,
     SubscriptionRecord, TopicRecord, UpstreamRecord,
 };
 use mqttsn_gateway::wire::Qos;
@@ -125,6 +125,25 @@ fn a_client_behind_a_forwarder_is_found_again() {
     world.restarts(&[]);
     world.client("F").says("05fe001a2b0216                 encapsulated PINGREQ");
     world.client("F").hears("05fe001a2b0217");
+}
+
+#[test]
+fn a_client_whose_link_was_down_is_there_until_its_link_says_otherwise() {
+    let mut world = connected();
+    world.link_goes_down();
+    world.broker().publishes("a/b", 1, "1");
+    world.broker().gets("ACK 1");
+    world.restarts(&[]);
+    assert_eq!(world.phase("c1"), Some(ClientPhase::Active));
+    world.client("C").hears("090a00020001612f62 though nobody listens");
+    world.broker().comes_back();
+    world.link_goes_down();
+    assert_eq!(world.phase("c1"), Some(ClientPhase::Asleep));
+    world.passes(3_599.0);
+    world.link_comes_back();
+    is_told_the_name_again(&mut world, 1, "080c200002000231");
+    world.client("C").says("070d0002000200");
+    assert!(!world.store().records().any(|record| matches!(record, Record::Queued(_))));
 }
 
 #[test]

@@ -81,6 +81,11 @@ impl Gateway {
         self.process.wait_for(text)
     }
 
+    /// Returns the lines of the log so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.process.lines()
+    }
+
     /// Waits until the broker has accepted the connection.
     pub fn wait_for_broker(&self) {
         self.wait_for("connected to mqtt");

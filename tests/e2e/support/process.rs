@@ -95,6 +95,11 @@ impl Process {
         self.readers.drain(..).for_each(|reader| reader.join().expect("a reader does not panic"));
     }
 
+    /// Returns whether the program has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("our own child can be waited for").is_some()
+    }
+
     /// Waits for the program to end, and for its last line.
     pub fn wait_for_end(&mut self, patience: Duration) -> ExitStatus {
         let deadline = Instant::now() + patience;
