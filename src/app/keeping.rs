@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use tracing::{error, info, warn};
 
@@ -66,9 +65,10 @@ impl Keeping {
                 return Ok((Self::without(), Legacy::default(), Durability::Nothing));
             }
             Err(problem) => {
-                return Err(problem).context(
-                    "what devices are told must survive a restart; --data-dir \"\" starts without a store, and \
-                     [store] on_failure = \"continue\" goes on without one",
+                let problem = anyhow::Error::from(problem);
+                anyhow::bail!(
+                    "{problem:#}\n  what devices are told must survive a restart: --data-dir \"\" starts without a store, \
+                     and [store] on_failure = \"continue\" goes on without one"
                 );
             }
         };
