@@ -11,6 +11,7 @@ mod filters;
 mod held;
 mod kept;
 mod line;
+mod replayed;
 mod restore;
 mod tokens;
 mod transparent;
