@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
-    BrokerCommand, BrokerEvent, BrokerOffer, Cast, ConnId, Gateway, Input, Instant, LinkAddress, LinkId, Message, Mode,
-    Output, Outputs, Peer, PublishOutcome, Settings, SubscribeOutcome, SubscriptionId,
+    BrokerCommand, BrokerEvent, BrokerOffer, Cast, ConnId, Gateway, Input, Instant, LinkAddress, LinkId, LinkState,
+    Message, Mode, Output, Outputs, Peer, PublishOutcome, Settings, SubscribeOutcome, SubscriptionId,
 };
 use mqttsn_gateway::wire::{self, Message as Frame, MsgType, Qos};
 
+/// The link that the client is on.
+const LINK: LinkId = LinkId(0);
+
 /// Each phase, and the inputs that lead there from nothing.
-const PHASES: [(&str, &[&str]); 9] = [
+const PHASES: [(&str, &[&str]); 11] = [
     ("none", &[]),
     ("handshake, will topic asked for", &["CONNECT will"]),
     ("handshake, will message asked for", &["CONNECT will", "WILLTOPIC"]),
@@ -28,11 +31,16 @@ const PHASES: [(&str, &[&str]); 9] = [
         "awake",
         &["CONNECT", "broker up", "SUBSCRIBE", "broker granted", "DISCONNECT 60 s", "broker message", "PINGREQ id"],
     ),
+    ("active, link down", &["CONNECT", "broker up", "SUBSCRIBE", "broker granted", "link down"]),
+    (
+        "active, message in flight, link down",
+        &["CONNECT", "broker up", "SUBSCRIBE", "broker granted", "broker message", "link down"],
+    ),
     ("away", &["CONNECT", "broker up", "SUBSCRIBE", "broker granted", "DISCONNECT"]),
 ];
 
 /// Every kind of input: its name, and the frame in hex if it is one.
-const INPUTS: [(&str, &str); 40] = [
+const INPUTS: [(&str, &str); 42] = [
     ("ADVERTISE", "0500010384"),
     ("SEARCHGW", "030100"),
     ("GWINFO", "030202"),
@@ -71,6 +79,8 @@ const INPUTS: [(&str, &str); 40] = [
     ("WILLMSGRESP", "031d00"),
     ("broker message", ""),
     ("broker down", ""),
+    ("link down", ""),
+    ("link up", ""),
     ("silence until the next deadline", ""),
     ("silence for 10 minutes", ""),
 ];
@@ -159,6 +169,8 @@ impl Rig {
                 subscriptions: vec![SubscriptionId(1)],
             }),
             "broker down" => self.broker(BrokerEvent::Down { reason: "gone".to_owned(), refusal: None }),
+            "link down" => self.handle(Input::Link { link: LINK, state: LinkState::Down }),
+            "link up" => self.handle(Input::Link { link: LINK, state: LinkState::Up }),
             "silence until the next deadline" => {
                 let Some(deadline) = self.gateway.next_deadline() else { return };
                 self.now = deadline;
@@ -173,7 +185,7 @@ impl Rig {
             }
             _ => {
                 let octets = hex(frame);
-                let from = Peer { link: LinkId(0), address: LinkAddress::new(b"c").unwrap() };
+                let from = Peer { link: LINK, address: LinkAddress::new(b"c").unwrap() };
                 self.handle(Input::Frame { from, cast: Cast::Unicast, bytes: &octets });
             }
         }

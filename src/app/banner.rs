@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::config::{Config, Devices, Mode, Serial};
 use crate::broker::{BrokerSettings, Scheme};
 use crate::core::{LinkId, PrefixTemplate, QueuePolicy, QueueRule};
-use crate::links::{Links, Multicast};
+use crate::links::{Links, Multicast, SerialSettings};
 
 /// A topic for the examples.
 const TOPIC: &str = "iot/home1/livingroom/temperature";
@@ -91,7 +91,9 @@ pub(super) fn devices_in_words(config: &Config) -> Option<String> {
     let user = username.as_deref().map(|user| format!(", user {:?}", example(user))).unwrap_or_default();
     match config.mode {
         Mode::Aggregating => None,
-        Mode::Transparent => Some(format!("device \"sensor-1\" comes to it as client {:?}{user}", example(client_id))),
+        Mode::Transparent => {
+            Some(format!("for example, device \"sensor-1\" comes to it as client {:?}{user}", example(client_id)))
+        }
     }
 }
 
@@ -100,14 +102,15 @@ pub(super) fn assumption_in_words(serial: &Serial) -> Option<String> {
     if serial.assumed.is_empty() {
         return None;
     }
-    let settings = &serial.settings;
+    let SerialSettings { port, baud, framing, .. } = &serial.settings;
+    let values = serial.assumed.iter().map(|key| match *key {
+        "baud" => format!("{baud} baud"),
+        _ => format!("framing {framing}"),
+    });
     Some(format!(
-        "serial {port}: {keys} not given, so {baud} baud and framing {framing} it is; \
-         if the device differs: --serial {port},baud=57600,framing=slip",
-        port = settings.port,
-        keys = serial.assumed.join(" and "),
-        baud = settings.baud,
-        framing = settings.framing,
+        "serial {port}: {} not given, so {} it is; `mqttsn-gateway probe {port}` finds out what the device speaks",
+        serial.assumed.join(" and "),
+        values.collect::<Vec<_>>().join(" and "),
     ))
 }
 

@@ -94,11 +94,7 @@ fn explain(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
     }
     for serial in &config.serial {
         let settings = &serial.settings;
-        let link = format!(
-            "{}, {} baud, framing {}, frames up to {} octets",
-            settings.port, settings.baud, settings.framing, settings.max_frame
-        );
-        report.fact("serial", &link)?;
+        report.fact("serial", &format!("{settings}, frames up to {} octets", settings.max_frame))?;
         if let Some(assumption) = banner::assumption_in_words(serial) {
             report.fact("", &assumption)?;
         }

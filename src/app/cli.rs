@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use super::config::Overrides;
 use crate::links::SerialArgument;
 use crate::tools::bench::BenchArgs;
+use crate::tools::machine::MachineArgs;
+use crate::tools::ports::PortsArgs;
+use crate::tools::probe::ProbeArgs;
 use crate::tools::publish::PublishArgs;
 use crate::tools::subscribe::SubscribeArgs;
 
@@ -19,8 +22,10 @@ Examples:
       UDP port 1883 to the MQTT broker on this machine, or what gateway.toml says
   mqttsn-gateway --embedded-broker
       the same with a small broker inside: nothing else is needed to try things out
-  mqttsn-gateway --broker mqtt://192.168.1.10 --serial /dev/ttyUSB0,baud=57600
+  mqttsn-gateway --broker mqtt://192.168.1.10 --serial usb:10c4:ea60,baud=57600
       UDP and a serial radio dongle to a broker elsewhere
+  mqttsn-gateway ports
+      list the serial ports and the names to use for them; probe PORT finds out baud rate and framing
   mqttsn-gateway check
       say what the configuration means, try the broker and each port
   mqttsn-gateway sessions
@@ -50,6 +55,14 @@ pub enum Command {
     Check(GatewayArgs),
     /// Show the devices that have a session with the gateway, running or stopped; end one
     Sessions(SessionsArgs),
+    /// List the serial ports of this machine: names that last, USB ids, and who holds them
+    ///
+    /// Programs of other users that hold a port are seen only by root.
+    Ports(PortsArgs),
+    /// Listen to a serial port over the likely baud rates and framings, and propose the configuration
+    ///
+    /// The port must not be in use. Opening it resets most boards.
+    Probe(ProbeArgs),
     /// Explain MQTT-SN frames
     Decode(DecodeArgs),
     /// Publish through an MQTT-SN gateway, in the manner of mosquitto_pub
@@ -143,6 +156,9 @@ pub struct GatewayArgs {
     /// text for people, json for machines
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 impl Cli {
@@ -164,6 +180,7 @@ impl GatewayArgs {
             data_dir: self.data_dir.clone(),
             log: self.log.clone(),
             log_format: self.log_format.clone(),
+            inventory: self.machine.inventory(),
         }
     }
 }
@@ -183,6 +200,8 @@ mod tests {
             Command::Run(args) => args.overrides(),
             other @ (Command::Check(_)
             | Command::Sessions(_)
+            | Command::Ports(_)
+            | Command::Probe(_)
             | Command::Decode(_)
             | Command::Pub(_)
             | Command::Sub(_)

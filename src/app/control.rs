@@ -154,3 +154,36 @@ fn queued(message: &Message, expires: Option<Instant>, now: Instant) -> QueuedMe
         seconds_left: expires.map(|at| (at - now).as_secs()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forgotten() -> Answer {
+        Answer::Forgotten { kept_for_broker: 0 }
+    }
+
+    #[test]
+    fn an_answer_waits_until_the_store_has_what_it_says() {
+        let mut promises = Promises::default();
+        let [(first, mut first_answer), (second, mut second_answer)] = [oneshot::channel(), oneshot::channel()];
+        promises.answer(first, forgotten(), StoreToken(3));
+        promises.on_stored(StoreToken(2));
+        assert!(first_answer.try_recv().is_err());
+        promises.on_stored(StoreToken(3));
+        assert_eq!(first_answer.try_recv().unwrap(), forgotten());
+        // Nothing has been written since.
+        promises.answer(second, forgotten(), StoreToken(3));
+        assert_eq!(second_answer.try_recv().unwrap(), forgotten());
+    }
+
+    #[test]
+    fn a_promise_that_the_disk_does_not_take_is_not_given() {
+        let mut promises = Promises::default();
+        let (sender, mut answer) = oneshot::channel();
+        promises.answer(sender, forgotten(), StoreToken(1));
+        promises.on_failing("the disk is full");
+        let Answer::Problem { text } = answer.try_recv().unwrap() else { panic!("it is no promise") };
+        assert!(text.ends_with("a restart may undo it: the disk is full"), "{text}");
+    }
+}

@@ -16,7 +16,9 @@ use super::trace::{trace_incoming, trace_outgoing};
 use super::words::Words;
 use crate::broker::Submitted;
 use crate::core::rates::TokenBucket;
-use crate::core::{BrokerEvent, ConnId, Gateway, Input, Instant, Output, Outputs, Peer, Restored, Settings};
+use crate::core::{
+    BrokerEvent, ConnId, Gateway, Input, Instant, LinkId, LinkState, Output, Outputs, Peer, Restored, Settings,
+};
 use crate::links::{Frame, LinkEvent, Links, SendError};
 use crate::ops::control::{Answer, Asked, Request};
 use crate::store::StoreEvent;
@@ -94,6 +96,7 @@ impl Driver {
         broker_remedy: Option<&'static str>,
     ) -> Self {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let link_log = LinkLog::new(settings.timers.link_wait);
         let mut driver = Self {
             gateway: Gateway::new(settings),
             links,
@@ -105,7 +108,7 @@ impl Driver {
             answers: VecDeque::new(),
             promises: Promises::default(),
             words: Words::new(),
-            link_log: LinkLog::default(),
+            link_log,
             losses: Losses { frames: 0, commands: 0, rate: TokenBucket::new(1) },
             broker_remedy,
         };
@@ -200,16 +203,21 @@ impl Driver {
                     self.handle(now, Input::Frame { from, cast, bytes }, bytes);
                 }
             }
-            LinkEvent::Up { .. }
-            | LinkEvent::Down { .. }
-            | LinkEvent::Joined { .. }
+            LinkEvent::Up { link, .. } => self.on_link_state(now, &event, link, LinkState::Up),
+            LinkEvent::Down { link, .. } => self.on_link_state(now, &event, link, LinkState::Down),
+            LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }
             | LinkEvent::Text { .. }
             | LinkEvent::Undelivered { .. }
             | LinkEvent::Noise { .. } => {
-                self.link_log.tell(&event, &self.links);
+                self.link_log.tell(now, &event, &self.links);
             }
         }
+    }
+
+    fn on_link_state(&mut self, now: Instant, event: &LinkEvent, link: LinkId, state: LinkState) {
+        self.link_log.tell(now, event, &self.links);
+        self.handle(now, Input::Link { link, state }, &[]);
     }
 
     /// Takes up what a former process left.
@@ -337,7 +345,8 @@ impl Losses {
     fn frame(&mut self, now: Instant, error: SendError, to: impl Fn() -> String) {
         self.frames += 1;
         debug!("a frame to {} was dropped: {error}", to());
-        if self.rate.take(now) {
+        // That the link is down has been said.
+        if error != SendError::Down && self.rate.take(now) {
             warn!("a frame to {} was dropped: {error} ({} frames so far)", to(), self.frames);
         }
     }

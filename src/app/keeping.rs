@@ -1,11 +1,10 @@
 //! The store as the gateway uses it: what the core writes, what it is told, and what the broker connections keep there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{self, Path};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use tracing::{error, info, warn};
 
@@ -61,6 +60,8 @@ impl Keeping {
             );
             return Ok((Self::without(), Legacy::default(), Durability::Nothing));
         };
+        // As it is found from everywhere: a person reads it.
+        let dir = &path::absolute(dir).unwrap_or_else(|_| dir.clone());
         let (store, found) = match open_patiently(dir, config.keeping.settings) {
             Ok(opened) => opened,
             Err(problem) if config.keeping.durability == Durability::BestEffort => {
@@ -71,9 +72,9 @@ impl Keeping {
                 return Ok((Self::without(), Legacy::default(), Durability::Nothing));
             }
             Err(problem) => {
-                return Err(problem).context(
-                    "what devices are told must survive a restart; --data-dir \"\" starts without a store, and \
-                     [store] on_failure = \"continue\" goes on without one",
+                anyhow::bail!(
+                    "{problem}\n  what devices are told must survive a restart; to start all the same without a store, \
+                     set data_dir = \"\" or --data-dir \"\", or [store] on_failure = \"continue\""
                 );
             }
         };

@@ -1,16 +1,19 @@
 //! What happens to the links, in words: opened, gone, and what comes over a serial line that is no frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::core::LinkId;
-use crate::links::{LinkEvent, Links, Membership, Undelivered};
+use super::noise_log::{Noise, NoiseLog};
+use crate::core::{Instant, LinkId};
+use crate::links::serial::{PortInfo, PortName, UsbDevice};
+use crate::links::{DownReason, LinkEvent, Links, Membership, SerialSettings, Stage, Undelivered};
 
 /// Writes the links' states into the log, a trouble that repeats itself only once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LinkLog {
     /// The links that are down, and why.
     down: BTreeMap<LinkId, String>,
@@ -18,27 +21,43 @@ pub(super) struct LinkLog {
     undelivered: BTreeMap<LinkId, (u64, Undelivered)>,
     /// The multicast groups that are not heard, and why.
     not_joined: BTreeMap<(LinkId, Membership), String>,
+    /// The serial ports that are open.
+    noise: BTreeMap<LinkId, NoiseLog>,
+    /// The serial ports for which a better name has been proposed.
+    proposed: BTreeSet<LinkId>,
+    /// How long the devices behind a lost link are kept.
+    link_wait: Duration,
 }
 
 impl LinkLog {
-    pub(super) fn tell(&mut self, event: &LinkEvent, links: &Links) {
+    pub(super) fn new(link_wait: Duration) -> Self {
+        Self {
+            down: BTreeMap::new(),
+            undelivered: BTreeMap::new(),
+            not_joined: BTreeMap::new(),
+            noise: BTreeMap::new(),
+            proposed: BTreeSet::new(),
+            link_wait,
+        }
+    }
+
+    pub(super) fn tell(&mut self, now: Instant, event: &LinkEvent, links: &Links) {
         match event {
             LinkEvent::Frames(_) => {}
-            LinkEvent::Up { link } => {
-                self.undelivered.remove(link);
-                let was_down = self.down.remove(link).is_some();
-                let is_udp = links.local_addr(*link).is_some();
+            LinkEvent::Up { link, port } => match links.serial_settings(*link) {
+                Some(settings) => self.tell_open(*link, settings, port.as_deref(), links),
                 // That a UDP socket is open has been said at the start.
-                if was_down || !is_udp {
-                    info!("{} is open", links.describe(*link));
-                }
-            }
+                None if self.down.remove(link).is_some() => info!("{} is open", links.describe(*link)),
+                None => {}
+            },
             LinkEvent::Down { link, reason, retry_in } => {
-                let (name, reason) = (links.describe(*link), reason.to_string());
+                let (name, kept) = (name(*link, links), self.kept(reason));
+                let reason = reason.to_string();
                 if self.down.get(link) == Some(&reason) {
                     debug!("{name} is still down: {reason}; next try in {}", Rough(*retry_in));
                 } else {
-                    warn!("{name} is down: {reason}; next try in {}, and so on until it is back", Rough(*retry_in));
+                    let retry_in = Rough(*retry_in);
+                    warn!("{name} is down: {reason}{kept}; next try in {retry_in}, and so on until it is back");
                     self.down.insert(*link, reason);
                 }
             }
@@ -59,9 +78,9 @@ impl LinkLog {
                     );
                 }
             }
-            LinkEvent::Text { link, line } => info!("{} says {line:?}", links.describe(*link)),
+            LinkEvent::Text { link, line } => info!("{} says {line:?}", name(*link, links)),
             LinkEvent::Undelivered { link, frames, reason } => {
-                let (name, former) = (links.describe(*link), self.undelivered.get(link).copied());
+                let (name, former) = (name(*link, links), self.undelivered.get(link).copied());
                 let so_far = frames.saturating_add(former.map_or(0, |(so_far, _)| so_far));
                 if former.is_some_and(|(_, former)| former == *reason) {
                     debug!("{name}: again a frame was not sent: {reason} ({so_far} so far)");
@@ -70,12 +89,74 @@ impl LinkLog {
                 }
                 self.undelivered.insert(*link, (so_far, *reason));
             }
-            LinkEvent::Noise { link, octets, first, reason } => {
-                let (name, first) = (links.describe(*link), hex::encode(first));
-                warn!("{name}: {octets} octets are no frame: {reason} ({first}..); are baud rate and framing right?");
+            LinkEvent::Noise { link, octets, in_frames, first, reason, stage } => {
+                let name = name(*link, links);
+                debug!("{name}: {octets} octets are no frame: {reason} ({}..)", hex::encode(first));
+                let noise = Noise { octets: *octets, in_frames: *in_frames, first, reason: *reason };
+                let log = self.noise.get_mut(link).filter(|_| *stage == Stage::Settled);
+                if let (Some(log), Some(line)) = (log, links.serial_settings(*link))
+                    && let Some(words) = log.add(now, &noise, line)
+                {
+                    warn!("{name}: {words}");
+                }
             }
         }
     }
+
+    fn tell_open(&mut self, link: LinkId, settings: &SerialSettings, port: Option<&PortInfo>, links: &Links) {
+        let whereabouts = port.map(|port| whereabouts(settings, port)).unwrap_or_default();
+        let was_open = self.noise.insert(link, NoiseLog::new()).is_some();
+        self.down.remove(&link);
+        self.undelivered.remove(&link);
+        match was_open {
+            true => info!("{} is back{whereabouts}", name(link, links)),
+            false => info!("{} is open{whereabouts}", links.describe(link)),
+        }
+        if let Some(better) = port.and_then(|port| better_name(settings, port))
+            && self.proposed.insert(link)
+        {
+            info!(
+                "{}: the number may be another after plugging in again; {better} always finds this adapter",
+                name(link, links)
+            );
+        }
+    }
+
+    /// What becomes of the devices behind a port that was open.
+    fn kept(&self, reason: &DownReason) -> String {
+        match reason {
+            DownReason::Lost(_) if !self.link_wait.is_zero() => {
+                format!("; its devices are kept for {}", humantime::format_duration(self.link_wait))
+            }
+            DownReason::Lost(_) | DownReason::CannotOpen(_) => String::new(),
+        }
+    }
+}
+
+/// How a link is called once it has been described.
+fn name(link: LinkId, links: &Links) -> String {
+    match links.serial_settings(link) {
+        Some(settings) => format!("serial {}", settings.port),
+        None => links.describe(link),
+    }
+}
+
+/// Under which number a port is open, if its name does not say so, and what it is: ` at /dev/ttyUSB1 (Acme CP2102)`.
+fn whereabouts(settings: &SerialSettings, port: &PortInfo) -> String {
+    let number =
+        if is_named(settings, &port.device) { String::new() } else { format!(" at {}", port.device.display()) };
+    let label = port.usb.as_ref().map(UsbDevice::label).filter(|label| !label.is_empty());
+    number + &label.map(|label| format!(" ({label})")).unwrap_or_default()
+}
+
+fn is_named(settings: &SerialSettings, device: &Path) -> bool {
+    matches!(&settings.port, PortName::Device(name) if Path::new(name) == device)
+}
+
+/// Returns the name by which the port would be found again, if it was named by its number.
+fn better_name(settings: &SerialSettings, port: &PortInfo) -> Option<String> {
+    let proposed = port.proposed_name();
+    (is_named(settings, &port.device) && Path::new(&proposed) != port.device).then_some(proposed)
 }
 
 /// A wait as people say it: tenths of a second below ten seconds, whole seconds from there on.

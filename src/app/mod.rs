@@ -11,6 +11,8 @@ pub mod decode;
 mod driver;
 mod keeping;
 mod link_log;
+mod noise_log;
+pub mod ports;
 pub mod runtime;
 pub mod sessions;
 mod signals;

@@ -54,6 +54,12 @@ impl Discovery {
         self.schedule();
     }
 
+    /// Whoever is behind the link has missed what was said while it was down.
+    pub(super) fn on_link_up(&mut self, now: Instant, link: LinkId) {
+        self.due.entry(link).and_modify(|due| *due = now);
+        self.schedule();
+    }
+
     /// Sends the ADVERTISEs that are due, and gives up gateways that have fallen silent.
     pub(super) fn on_deadline(&mut self, cx: &mut Context<'_>) {
         let now = cx.now;

@@ -19,7 +19,7 @@ use super::session::{self, Parcel, Session};
 use super::sessions::{SessionKey, Sessions};
 use super::upstream::{Receipt, Recipient, Upstream};
 use super::{
-    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, Message, Notice, Origin, Outputs, Peer,
+    BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, LinkState, Message, Notice, Origin, Outputs, Peer,
     PublishOutcome, RecordKey, Refused, Settings, Stats, SubscriptionId,
 };
 use crate::wire::{self, Connect, DecodeError, Disconnect, Envelope, PingReq, Publish, Qos, QosField, ReturnCode};
@@ -94,6 +94,7 @@ impl Gateway {
         match input {
             Input::Frame { from, cast, bytes } => self.on_frame(now, from, cast, bytes, out),
             Input::Broker { conn, event } => self.on_broker(now, conn, event, out),
+            Input::Link { link, state } => self.on_link(now, link, state, out),
             Input::Deadline => {}
             Input::Stored(token) => {
                 self.journal.on_stored(out, token);
@@ -388,6 +389,18 @@ impl Gateway {
         let may = self.strays.may_answer(now, self.hasher.hash_one(route));
         self.stats.strays_unanswered += u64::from(!may);
         may
+    }
+
+    fn on_link(&mut self, now: Instant, link: LinkId, state: LinkState, out: &mut Outputs) {
+        if state == LinkState::Up {
+            self.discovery.on_link_up(now, link);
+        }
+        for key in self.sessions.behind(link) {
+            self.with_session(now, key, out, |session, cx| match state {
+                LinkState::Up => session.on_link_up(cx),
+                LinkState::Down => session.on_link_down(cx),
+            });
+        }
     }
 
     fn on_broker(&mut self, now: Instant, conn: ConnId, event: BrokerEvent, out: &mut Outputs) {

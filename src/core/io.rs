@@ -25,6 +25,13 @@ impl ConnId {
     pub const OWN: Self = Self(0);
 }
 
+/// Whether frames come and go on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    Up,
+    Down,
+}
+
 /// An address on a link, opaque to all but the link that made it. 22 octets hold an IPv6 address, scope and port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkAddress {
@@ -262,6 +269,12 @@ pub enum Input<'a> {
     Broker {
         conn: ConnId,
         event: BrokerEvent,
+    },
+    /// A link is gone or back; saying it again does no harm. A link counts as up until something is said of it, and to a
+    /// client that is heard over it.
+    Link {
+        link: LinkId,
+        state: LinkState,
     },
     /// The moment that `next_deadline` named has come. Early or spurious calls do no harm.
     Deadline,

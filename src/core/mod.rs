@@ -29,7 +29,7 @@ mod upstream;
 pub use gateway::Gateway;
 pub use io::{
     BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, Cast, ConnId, ConnectSpec, Delivery, Frames, Input,
-    LinkAddress, LinkId, Message, Origin, Output, Outputs, PacketId, Peer, PublishOutcome, SubscribeOutcome,
+    LinkAddress, LinkId, LinkState, Message, Origin, Output, Outputs, PacketId, Peer, PublishOutcome, SubscribeOutcome,
     SubscriptionId, Token,
 };
 pub use journal::Durability;

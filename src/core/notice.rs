@@ -169,6 +169,8 @@ pub enum LossReason {
     KeepAlive,
     #[error("nothing heard within its sleep duration")]
     Sleep,
+    #[error("its link was down for longer than timers.link_wait")]
+    LinkDown,
     #[error("no answer to a message sent to it, and nothing else heard")]
     NoAnswer,
     #[error("its connection to the broker broke and could not be opened again in time (timers.broker_wait)")]

@@ -63,6 +63,8 @@ pub struct Timers {
     /// How long a client waits for its own connection to the broker: at CONNECT for CONNACK, and later, when the
     /// connection has broken, until it is told DISCONNECT. Only in transparent mode.
     pub broker_wait: Duration,
+    /// How long a client whose link is down is kept as a sleeper is, whatever its keep-alive.
+    pub link_wait: Duration,
     /// How long the persistent session of a client that is away is kept.
     pub session_expiry: Duration,
 }
@@ -87,6 +89,7 @@ impl Default for Timers {
             keep_alive_tolerance: 1.5,
             idle_limit: Some(Duration::from_secs(24 * 3600)),
             broker_wait: Duration::from_secs(30),
+            link_wait: Duration::from_secs(3600),
             session_expiry: Duration::from_secs(7 * 24 * 3600),
         }
     }

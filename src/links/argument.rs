@@ -4,12 +4,13 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use super::SerialSettings;
+use super::serial::{PortName, PortNameError};
 use crate::wire::framing::{Framing, UnknownFraming};
 
 /// A serial port, with what was said about it and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SerialArgument {
-    pub port: String,
+    pub port: PortName,
     pub baud: Option<NonZeroU32>,
     /// A framing's name, not looked up yet: what may be meant by a wrong one is known by whoever takes the argument.
     pub framing: Option<String>,
@@ -20,6 +21,8 @@ pub struct SerialArgument {
 pub enum SerialArgumentError {
     #[error("the port's name comes first, as in /dev/ttyUSB0,baud=57600")]
     NoPort,
+    #[error(transparent)]
+    Port(#[from] PortNameError),
     #[error("baud={0} is not a baud rate; write a number, as in baud=57600")]
     Baud(String),
     #[error("{0:?} is unknown; behind the port stand baud=N and framing=F")]
@@ -29,7 +32,7 @@ pub enum SerialArgumentError {
 impl SerialArgument {
     /// Returns the settings that it asks for; what it does not say is the default.
     pub fn settings(&self) -> Result<SerialSettings, UnknownFraming> {
-        let default = SerialSettings::new(&self.port);
+        let default = SerialSettings::of(self.port.clone());
         let framing: Framing = self.framing.as_deref().map_or(Ok(default.framing), str::parse)?;
         Ok(SerialSettings {
             baud: self.baud.map_or(default.baud, Into::into),
@@ -48,7 +51,7 @@ impl FromStr for SerialArgument {
         if port.is_empty() {
             return Err(SerialArgumentError::NoPort);
         }
-        let mut argument = Self { port: port.to_owned(), baud: None, framing: None };
+        let mut argument = Self { port: port.parse()?, baud: None, framing: None };
         for part in parts.into_iter().flat_map(|parts| parts.split(',')) {
             match part.split_once('=') {
                 Some(("baud", baud)) => {
@@ -81,9 +84,16 @@ mod tests {
     }
 
     #[test]
+    fn ports_of_every_kind_can_be_named() {
+        assert_eq!(settings("usb:10c4:ea60:0001,baud=57600").port.to_string(), "usb:10c4:ea60:0001");
+        assert_eq!(settings("tcp://[::1]:4000,framing=slip").port.to_string(), "tcp://[::1]:4000");
+    }
+
+    #[test]
     fn a_mistake_says_what_is_wrong_and_what_to_write() {
         let error = |text: &str| text.parse::<SerialArgument>().unwrap_err().to_string();
         assert_eq!(error(",baud=9600"), "the port's name comes first, as in /dev/ttyUSB0,baud=57600");
+        assert!(error("usb:cp2102").contains("usb:VENDOR:PRODUCT"));
         assert_eq!(error("COM3,baud=fast"), "baud=fast is not a baud rate; write a number, as in baud=57600");
         assert_eq!(error("COM3,baud=0"), "baud=0 is not a baud rate; write a number, as in baud=57600");
         assert_eq!(error("COM3,speed=9600"), "\"speed=9600\" is unknown; behind the port stand baud=N and framing=F");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::FrameBatch;
-use super::serial::PortError;
+use super::serial::{PortError, PortInfo};
 use super::udp::{JoinError, Membership};
 use crate::core::LinkId;
 use crate::wire::framing::{NoiseReason, Refusal};
@@ -12,8 +12,11 @@ use crate::wire::framing::{NoiseReason, Refusal};
 pub enum LinkEvent {
     Frames(FrameBatch),
     /// The link is open: frames can come and go.
+    ///
+    /// `port` is the serial port that it is, as this machine knows it.
     Up {
         link: LinkId,
+        port: Option<Box<PortInfo>>,
     },
     /// The link is gone or could not be opened, and will be tried again.
     Down {
@@ -48,9 +51,20 @@ pub enum LinkEvent {
     Noise {
         link: LinkId,
         octets: u64,
+        /// Octets of the frames that were received meanwhile.
+        in_frames: u64,
         first: Vec<u8>,
         reason: NoiseReason,
+        stage: Stage,
     },
+}
+
+/// How far a serial port is after its opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Boards start up now, and some say so at a baud rate of their own.
+    Settling,
+    Settled,
 }
 
 /// Why a link is down.
@@ -58,7 +72,7 @@ pub enum LinkEvent {
 pub enum DownReason {
     #[error(transparent)]
     CannotOpen(#[from] PortError),
-    #[error("the connection is lost: {0}")]
+    #[error("{0}")]
     Lost(String),
 }
 

@@ -21,7 +21,7 @@ pub mod udp;
 
 pub use argument::{SerialArgument, SerialArgumentError};
 pub use batch::{Frame, FrameBatch};
-pub use event::{DownReason, LinkEvent, Undelivered};
+pub use event::{DownReason, LinkEvent, Stage, Undelivered};
 pub use settings::{LinkConfig, Multicast, SerialSettings, UdpSettings};
 pub use udp::{JoinError, Membership, OpenError};
 
@@ -117,6 +117,14 @@ impl Links {
         match self.link(link) {
             Ok(Link::Udp(link)) => Some(link.local_addr()),
             Ok(Link::Serial(_)) | Err(_) => None,
+        }
+    }
+
+    /// Returns what a serial link was told.
+    pub fn serial_settings(&self, link: LinkId) -> Option<&SerialSettings> {
+        match self.link(link) {
+            Ok(Link::Serial(link)) => Some(link.settings()),
+            Ok(Link::Udp(_)) | Err(_) => None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! What a link is told before it opens.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::serial::{CharacterFormat, ControlLine, FlowControl, Inventory, PortName};
 use crate::wire::framing::Framing;
 
 /// One link to open.
@@ -56,13 +58,20 @@ impl UdpSettings {
     }
 }
 
-/// A serial port: 8 data bits, no parity, 1 stop bit, no flow control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SerialSettings {
-    /// `/dev/serial/by-id/...`, `/dev/ttyUSB0`, `COM3`.
-    pub port: String,
-    /// 9600 by default, like the Arduino examples and the serial bridge of mqtt-sn-tools.
+    pub port: PortName,
+    /// 9600 by default, like the Arduino examples and the serial bridge of mqtt-sn-tools. Behind a serial server it is
+    /// the server that sets it, and this says only how long octets are on their way: 115200 by default.
     pub baud: u32,
+    /// 8N1 by default.
+    pub format: CharacterFormat,
+    /// None by default.
+    pub flow_control: FlowControl,
+    /// Asserted by default: boards with USB of their own wait for it before they say anything.
+    pub dtr: ControlLine,
+    /// Asserted by default. Has no meaning with flow control, which moves the line itself.
+    pub rts: ControlLine,
     pub framing: Framing,
     /// Octets of the longest frame to send, without what the framing adds: 255 by default, as much as a raw line and
     /// most firmware takes. Frames that are received may have 255 octets in any case.
@@ -80,14 +89,31 @@ pub struct SerialSettings {
     pub reopen_after: Duration,
     /// Where the doubling ends. 10 s by default.
     pub reopen_at_most: Duration,
+    /// Octets that may wait to be sent; a frame beyond them is refused. 16 KiB by default: at 9600 baud, 17 seconds.
+    pub send_queue: usize,
+    /// The machine's own by default.
+    pub inventory: Inventory,
 }
 
 impl SerialSettings {
+    /// Names a device of this machine, with the defaults.
+    pub fn new(device: impl Into<String>) -> Self {
+        Self::of(PortName::Device(device.into()))
+    }
+
     /// Names a port, with the defaults.
-    pub fn new(port: impl Into<String>) -> Self {
+    pub fn of(port: PortName) -> Self {
+        let baud = match port {
+            PortName::Device(_) | PortName::Usb(_) => 9_600,
+            PortName::Tcp { .. } => 115_200,
+        };
         Self {
-            port: port.into(),
-            baud: 9_600,
+            port,
+            baud,
+            format: CharacterFormat::default(),
+            flow_control: FlowControl::default(),
+            dtr: ControlLine::default(),
+            rts: ControlLine::default(),
             framing: Framing::Raw,
             max_frame: Framing::Raw.frame_size().default,
             gap: Duration::from_millis(20),
@@ -95,6 +121,24 @@ impl SerialSettings {
             settle: Duration::from_millis(2_200),
             reopen_after: Duration::from_millis(500),
             reopen_at_most: Duration::from_secs(10),
+            send_queue: 16 * 1024,
+            inventory: Inventory::default(),
         }
+    }
+}
+
+/// The port and how it speaks: `/dev/ttyUSB0, 9600 baud, raw`.
+impl fmt::Display for SerialSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { port, baud, format, framing, .. } = self;
+        write!(f, "{port}, ")?;
+        match port {
+            PortName::Device(_) | PortName::Usb(_) => write!(f, "{baud} baud, ")?,
+            PortName::Tcp { .. } => {}
+        }
+        if *format != CharacterFormat::default() {
+            write!(f, "{format}, ")?;
+        }
+        framing.fmt(f)
     }
 }

@@ -6,8 +6,11 @@ mod connection;
 mod console;
 pub mod decode;
 mod format;
+pub mod machine;
 mod options;
+pub mod ports;
 mod printer;
+pub mod probe;
 pub mod publish;
 #[cfg(test)]
 mod scripted;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
 
 use crate::core::{LinkId, Peer};
-use crate::links::serial::sole_node;
+use crate::links::serial::{PortName, sole_node};
 use crate::links::{LinkConfig, LinkEvent, Links, SendError, SerialSettings};
 use crate::wire::framing::Direction;
 
@@ -96,6 +96,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Udp(address) => write!(f, "{address}"),
+            Self::Serial(SerialSettings { port: PortName::Tcp { .. }, framing, .. }) => write!(f, "framing {framing}"),
             Self::Serial(settings) => write!(f, "{} baud, framing {}", settings.baud, settings.framing),
         }
     }
@@ -212,7 +213,9 @@ impl SerialPort {
             }
             match self.event().await? {
                 LinkEvent::Up { .. } | LinkEvent::Joined { .. } | LinkEvent::NotJoined { .. } => {}
-                LinkEvent::Down { reason, .. } => return Err(io::Error::other(reason)),
+                LinkEvent::Down { reason, .. } => {
+                    return Err(io::Error::other(format!("the serial port is gone: {reason}")));
+                }
                 LinkEvent::Frames(batch) => self.arrived.extend(batch.iter().map(|frame| frame.bytes.to_vec())),
                 LinkEvent::Text { line, .. } => return Ok(Arrival::Chatter(format!("text: {line}"))),
                 LinkEvent::Noise { octets, reason, .. } => {

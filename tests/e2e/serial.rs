@@ -66,11 +66,13 @@ fn traffic_goes_on_after_the_serial_line_was_pulled_out_and_plugged_in_again() {
 fn the_boot_text_of_a_node_does_not_spoil_its_frames() {
     let broker = Mosquitto::start();
     let line = SerialLine::plug_in();
-    let _gateway = gateway_on(&broker, &line);
+    let gateway = gateway_on(&broker, &line);
     let subscriber = MosquittoSub::start(broker.port(), &["-t", "iot/#", "-v"]);
 
     let mut node = Node::serial(&line.node_end());
-    node.send_octets(b"ets Jul 29 2019 12:21:46\r\nrst:0x1 (POWERON_RESET)\r\n");
+    node.send_octets(b"\r\nets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET)\r\n");
+    gateway.wait_for("says \"ets Jul 29 2019 12:21:46\"");
+    gateway.wait_for("says \"rst:0x1 (POWERON_RESET)\"");
     node.connect("node-1");
     publish(&mut node, "booted");
     subscriber.wait_for("iot/home1/door booted");

@@ -148,12 +148,12 @@ fn who_looks_in_the_wrong_place_is_told_where_else_to_look() {
 fn the_directory_of_another_user_is_refused_with_the_remedy() {
     let (broker, data) = (Mosquitto::start(), Data::new());
     let gateway = data.gateway(&broker);
-    fs::set_permissions(data.0.path().join("control.sock"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(data.0.path().join("control.sock"), Permissions::from_mode(0o000)).unwrap();
     let arguments = ["sessions", "--data-dir", data.path()];
     assert_says(&run_without_privileges(&arguments), 1, &["no permission to ask the gateway", "as the user that"]);
 
     assert_eq!(gateway.terminate().code(), Some(0));
-    fs::set_permissions(data.0.path().join("store.redb"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(data.0.path().join("store.redb"), Permissions::from_mode(0o000)).unwrap();
     assert_says(&run_without_privileges(&arguments), 1, &["no permission", data.path()]);
 }
 

@@ -89,6 +89,7 @@ fn step(clients: Clients) -> impl Strategy<Value = Step> {
         2 => (any::<Index>(), prop::option::weighted(0.3, any::<u8>()))
             .prop_map(|(which, reason)| Step::Down { which, reason }),
         4 => any::<Index>().prop_map(|which| Step::Closed { which }),
+        2 => any::<bool>().prop_map(|is_up| Step::Link { is_up }),
         1 => (0..100_u32).prop_map(|seconds| Step::Passes { seconds }),
         2 => Just(Step::Deadline),
     ]

@@ -36,6 +36,7 @@ mod aggregating {
     mod encapsulation;
     mod forget;
     mod limits;
+    mod links;
     mod lossy;
     mod mapping;
     mod matrix;
@@ -75,6 +76,7 @@ mod durable {
     mod encapsulation;
     mod forget;
     mod limits;
+    mod links;
     mod lossy;
     mod mapping;
     mod matrix;
@@ -120,6 +122,7 @@ mod transparent {
     mod encapsulation;
     mod forget;
     mod limits;
+    mod links;
     mod lossy;
     mod mapping;
     mod matrix;

@@ -159,7 +159,7 @@ fn a_message_that_was_not_stored_comes_again_from_the_broker() {
     world.restarts(&[]);
     world.broker().comes_back();
     world.broker().gets("ACK 2");
-    world.client("C").hears("080c426162000178").says("040f0001").hears("04100001").says("040e0001");
+    world.client("C").hears("080c426162004178").says("040f0041").hears("04100041").says("040e0041");
 }
 
 #[test]
@@ -198,8 +198,8 @@ fn a_message_that_the_client_has_is_released_and_not_sent_again() {
     world.broker().gets("ACK 2");
     world.client("C").says("040f0001").hears("04100001");
     world.restarts(&[]);
-    world.client("C").hears("04100001").says("040e0001").hears("080c426162000279");
-    world.client("C").says("040f0002").hears("04100002").says("040e0002");
+    world.client("C").hears("04100001").says("040e0001").hears("080c426162004179");
+    world.client("C").says("040f0041").hears("04100041").says("040e0041");
 }
 
 #[test]
@@ -237,8 +237,8 @@ fn a_message_that_comes_at_qos_2_for_a_client_at_qos_1_is_not_lost() {
     world.client("D").hears("080c200001000178 lost");
     world.client("C").hears("080c426162000178").says("040f0001").hears("04100001").says("040e0001");
     world.restarts(&[]);
-    world.client("D").hears("080a000100016162").says("070b0001000100").hears("080c200001000278");
-    world.client("D").says("070d0001000200");
+    world.client("D").hears("080a000100416162").says("070b0001004100").hears("080c200001004278");
+    world.client("D").says("070d0001004200");
     world.broker().comes_back();
     assert_eq!(world.restarts(&[]).queued, 0);
 }
@@ -253,5 +253,5 @@ fn another_message_under_a_packet_id_of_before_is_not_taken_for_a_repetition() {
     world.broker().comes_back();
     world.broker().sends_again(1, "ab", "y");
     world.broker().gets("ACK 2");
-    world.client("C").hears("080c426162000179").says("040f0001").hears("04100001").says("040e0001");
+    world.client("C").hears("080c426162004179").says("040f0041").hears("04100041").says("040e0041");
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mqttsn_gateway::core::topics::TopicFilter;
 use mqttsn_gateway::core::{
-    ArrivalRecord, ExchangeProgress, ExchangeRecord, FilterRecord, MessageRecord, NamingRecord, PresenceRecord,
-    QueuePolicy, QueueRule, QueuedRecord, Record, RecordKey, RouteRecord, SessionNumber, SessionRecord,
+    ArrivalRecord, ClientPhase, ExchangeProgress, ExchangeRecord, FilterRecord, MessageRecord, NamingRecord,
+    PresenceRecord, QueuePolicy, QueueRule, QueuedRecord, Record, RecordKey, RouteRecord, SessionNumber, SessionRecord,
     SubscriptionRecord, TopicRecord, UpstreamRecord,
 };
 use mqttsn_gateway::wire::Qos;
@@ -25,6 +25,7 @@ fn connected() -> World {
 }
 
 /// The client tells the gateway's word for `a/b` apart from others, as after any time in which it may have restarted.
+/// Message ids go on behind those that the former process may have used: 64 are taken at once.
 fn is_told_the_name_again(world: &mut World, msg_id: u16, then: &str) {
     world
         .client("C")
@@ -45,8 +46,8 @@ fn a_connected_client_stays_connected_with_its_topic_ids_and_subscriptions() {
     world.broker().accepts(publish);
     world.client("C").hears("070d0001000700");
     world.broker().publishes("a/b", 1, "x");
-    is_told_the_name_again(&mut world, 1, "080c200002000278");
-    world.client("C").says("070d0002000200");
+    is_told_the_name_again(&mut world, 65, "080c200002004278");
+    world.client("C").says("070d0002004200");
     world.broker().gets("ACK 1");
     world.client("C").registers("another", 3);
 }
@@ -128,6 +129,25 @@ fn a_client_behind_a_forwarder_is_found_again() {
 }
 
 #[test]
+fn a_client_whose_link_was_down_is_there_until_its_link_says_otherwise() {
+    let mut world = connected();
+    world.link_goes_down();
+    world.broker().publishes("a/b", 1, "1");
+    world.broker().gets("ACK 1");
+    world.restarts(&[]);
+    assert_eq!(world.phase("c1"), Some(ClientPhase::Active));
+    world.client("C").hears("090a00020041612f62 though nobody listens");
+    world.broker().comes_back();
+    world.link_goes_down();
+    assert_eq!(world.phase("c1"), Some(ClientPhase::Asleep));
+    world.passes(3_599.0);
+    world.link_comes_back();
+    is_told_the_name_again(&mut world, 65, "080c200002004231");
+    world.client("C").says("070d0002004200");
+    assert!(!world.store().records().any(|record| matches!(record, Record::Queued(_))));
+}
+
+#[test]
 fn a_sleeper_wakes_up_to_what_has_waited_for_it() {
     let mut world = connected();
     world.client("C").sleeps("c1", 300);
@@ -140,8 +160,8 @@ fn a_sleeper_wakes_up_to_what_has_waited_for_it() {
     world.broker().gets("ACK 2");
     world.passes(300.0);
     world.client("C").says("04166331");
-    is_told_the_name_again(&mut world, 1, "080c200002000231");
-    world.client("C").says("070d0002000200").hears("080c200002000332").says("070d0002000300").hears("0217");
+    is_told_the_name_again(&mut world, 65, "080c200002004231");
+    world.client("C").says("070d0002004200").hears("080c200002004332").says("070d0002004300").hears("0217");
     assert_eq!(world.restarts(&[]).queued, 0);
 }
 
@@ -169,8 +189,8 @@ fn a_sleeper_that_was_awake_gets_the_rest_when_it_wakes_up_again() {
     world.client("C").says("04166331").hears("080c200002000131").says("070d0002000100").hears("080c200002000232");
     world.restarts(&[]);
     world.client("C").says("04166331");
-    is_told_the_name_again(&mut world, 1, "080c200002000232 sent again");
-    world.client("C").says("070d0002000200").hears("0217");
+    is_told_the_name_again(&mut world, 65, "080c200002004232 sent again");
+    world.client("C").says("070d0002004200").hears("0217");
 }
 
 #[test]
@@ -194,8 +214,8 @@ fn what_waits_keeps_its_age_and_its_policy() {
     world.broker().publishes("a/b", 1, "3");
     world.broker().gets("ACK 3");
     world.passes(50.0);
-    world.client("C").says("04166331").hears("090a00010001612f62").says("070b0001000100").hears("080c200001000233");
-    world.client("C").says("070d0001000200").hears("0217");
+    world.client("C").says("04166331").hears("090a00010041612f62").says("070b0001004100").hears("080c200001004233");
+    world.client("C").says("070d0001004200").hears("0217");
     assert_eq!((world.stats().superseded, world.stats().expired), (1, 1));
 }
 
@@ -210,8 +230,8 @@ fn a_persistent_session_waits_for_its_client() {
     world.notes("stray C");
     world.broker().comes_back();
     world.client("C").connects_persistent("c1");
-    is_told_the_name_again(&mut world, 1, "080c200002000231");
-    world.client("C").says("070d0002000200");
+    is_told_the_name_again(&mut world, 65, "080c200002004231");
+    world.client("C").says("070d0002004200");
     world.client("C").registers("up/1", 1);
 }
 
@@ -309,8 +329,8 @@ fn a_message_on_its_way_to_a_client_comes_again_from_the_broker() {
     world.client("C").hears("080c200002000178");
     world.restarts(&[]);
     world.broker().comes_back();
-    is_told_the_name_again(&mut world, 1, "080c200002000278");
-    world.client("C").says("070d0002000200");
+    is_told_the_name_again(&mut world, 65, "080c200002004278");
+    world.client("C").says("070d0002004200");
     world.broker().gets("ACK 2");
 }
 

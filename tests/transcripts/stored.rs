@@ -65,6 +65,8 @@ fn a_topic_id_that_is_stored_already_waits_for_nothing() {
 fn suback_waits_for_the_subscription_to_be_stored() {
     let mut world = connected();
     world.client("C").sends(&frames::subscribe("a/b", 1, 7));
+    // Another process must know what the broker was asked for.
+    world.store().stores();
     let asked = world.broker().gets("SUBSCRIBE q1 a/b");
     world.broker().grants(&asked, 1);
     world.store().stores();
@@ -78,9 +80,9 @@ fn unsuback_waits_for_the_end_of_the_subscription_to_be_stored() {
     world.client("C").subscribes("a/b", 1, 1);
     world.store().holds();
     world.client("C").says("081400000d612f62 UNSUBSCRIBE");
-    world.broker().gets("UNSUBSCRIBE a/b");
     world.store().stores();
     world.client("C").hears("0415000d");
+    world.broker().gets("UNSUBSCRIBE a/b");
 }
 
 #[test]

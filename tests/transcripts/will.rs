@@ -34,6 +34,13 @@ impl End {
     fn happens(self, world: &mut World, will: Option<&str>) {
         self.comes_about(world);
         if let Some(will) = will.filter(|_| self.publishes_the_will()) {
+            // What is kept goes out when it is stored, behind what has waited for that.
+            if self == Self::NoAnswer {
+                if world.phase("c1").is_none() {
+                    world.broker().gets_if_kept("UNSUBSCRIBE a/b");
+                }
+                world.broker().gets_if_kept("ACK 1");
+            }
             let publish = world.broker().gets(&format!("PUBLISH q1 will {will}"));
             world.notes("will of c1 to will");
             settles(world, publish);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
-    BrokerCommand, Cast, ClientDetails, ConnId, ConnectSpec, Durability, Gateway, Input, Instant, LinkAddress, LinkId,
-    LinkSettings, Mode, Output, Outputs, Peer, Restored, Settings, Stats,
+    BrokerCommand, Cast, ClientDetails, ClientPhase, ConnId, ConnectSpec, Durability, Gateway, Input, Instant,
+    LinkAddress, LinkId, LinkSettings, LinkState, Mode, Output, Outputs, Peer, Restored, Settings, Stats,
 };
 use mqttsn_gateway::wire::TopicId;
 
@@ -238,6 +238,29 @@ impl World {
         self.input(Input::Shutdown);
     }
 
+    /// The link that all clients are on is gone.
+    #[track_caller]
+    pub(crate) fn link_goes_down(&mut self) {
+        self.loses_link(Self::LINK);
+    }
+
+    /// A link is gone.
+    #[track_caller]
+    pub(crate) fn loses_link(&mut self, link: LinkId) {
+        self.input(Input::Link { link, state: LinkState::Down });
+    }
+
+    /// The link that all clients are on is back.
+    #[track_caller]
+    pub(crate) fn link_comes_back(&mut self) {
+        self.input(Input::Link { link: Self::LINK, state: LinkState::Up });
+    }
+
+    /// Returns where a client is in its life, as seen from outside.
+    pub(crate) fn phase(&self, client_id: &str) -> Option<ClientPhase> {
+        self.gateway.clients().find(|client| client.client_id == client_id).map(|client| client.phase)
+    }
+
     /// The gateway is killed and starts again from what the store has. Its connections to the broker are gone, and go
     /// on with these publishes at QoS 2.
     #[track_caller]
@@ -428,6 +451,15 @@ impl Client<'_> {
         let octets = frames::parse(message);
         frames::decode(&octets).unwrap();
         self.casts(Cast::Group, &octets)
+    }
+
+    /// The client sends a message, in hex, over a link that is not the usual one.
+    #[track_caller]
+    pub(crate) fn says_over(&mut self, link: LinkId, message: &str) -> &mut Self {
+        let address = LinkAddress::new(self.name.as_bytes()).unwrap();
+        let bytes = &frames::parse(message);
+        self.world.input(Input::Frame { from: Peer { link, address }, cast: Cast::Unicast, bytes });
+        self
     }
 
     #[track_caller]

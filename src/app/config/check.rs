@@ -26,7 +26,7 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
     let devices = devices(&raw.broker, &name)?;
     let topic_prefix = topics::prefix(&raw.broker.topic_prefix)?;
     let udp = links::listeners(raw.udp.unwrap_or_else(|| vec![RawUdp::default()]))?;
-    let serial = links::ports(raw.serial)?;
+    let serial = links::ports(raw.serial, &raw.inventory)?;
     if udp.is_empty() && serial.is_empty() {
         return Err(Problem::at(["udp"], "the gateway has neither a UDP listener nor a serial port")
             .hint("leave `udp = []` out for a listener on [::]:1883, or add a [[serial]] section"));
@@ -233,6 +233,7 @@ fn timers(raw: &RawTimers) -> Result<Timers, Problem> {
         idle_limit: raw.idle_limit.0,
         session_expiry: raw.session_expiry.0,
         broker_wait: raw.broker_wait.0,
+        link_wait: raw.link_wait.0,
     })
 }
 

@@ -8,6 +8,9 @@ use super::problem::Problem;
 use super::raw::{RawSerial, RawUdp, SpanOrNever};
 use super::{Serial, Udp, multicast};
 use crate::core::LinkSettings;
+use crate::links::serial::{
+    CharacterFormat, ControlLine, FlowControl, Inventory, PortName, PortNameError, UnknownName,
+};
 use crate::links::{SerialSettings, UdpSettings};
 use crate::wire::framing::{FrameSize, Framing};
 
@@ -73,12 +76,12 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || takes(a.ip(), b.ip()) || takes(b.ip(), a.ip()))
 }
 
-pub(super) fn ports(raw: Vec<RawSerial>) -> Result<Vec<Serial>, Problem> {
+pub(super) fn ports(raw: Vec<RawSerial>, inventory: &Inventory) -> Result<Vec<Serial>, Problem> {
     let mut ports = Vec::<Serial>::new();
     for (index, raw) in raw.into_iter().enumerate() {
-        let serial = port(index, raw)?;
+        let serial = port(index, raw, inventory)?;
         if ports.iter().any(|other| other.settings.port == serial.settings.port) {
-            let text = format!("two [[serial]] sections want {:?}", serial.settings.port);
+            let text = format!("two [[serial]] sections want {:?}", serial.settings.port.to_string());
             return Err(
                 Problem::in_entry("serial", index, "port", text).hint("one port is one section; keep one of them")
             );
@@ -88,27 +91,49 @@ pub(super) fn ports(raw: Vec<RawSerial>) -> Result<Vec<Serial>, Problem> {
     Ok(ports)
 }
 
-fn port(index: usize, raw: RawSerial) -> Result<Serial, Problem> {
-    let RawSerial { port, baud, framing, max_frame, gap, receive_gap, qos_minus_one, advertise } = raw;
-    let at = |text: String| Problem::in_entry("serial", index, "port", text);
-    if port.is_empty() {
-        return Err(at("`port` in [[serial]] is empty".into()).hint("example: port = \"/dev/ttyUSB0\""));
-    }
-    if port.contains("://") {
-        return Err(at(format!("{port:?}: serial ports over the network are not in this version yet"))
-            .hint("name a port of this machine, such as /dev/ttyUSB0 or COM3"));
-    }
-    let assumed = [("baud", baud.is_none()), ("framing", framing.is_none())];
-    let default = SerialSettings::new(port);
+fn port(index: usize, raw: RawSerial, inventory: &Inventory) -> Result<Serial, Problem> {
+    let RawSerial {
+        port,
+        baud,
+        framing,
+        format,
+        flow_control,
+        dtr,
+        rts,
+        max_frame,
+        gap,
+        receive_gap,
+        settle,
+        reopen_after,
+        reopen_at_most,
+        send_queue,
+        qos_minus_one,
+        advertise,
+    } = raw;
+    let name = port_named(index, &port)?;
+    // The rate of a line behind a serial server is the server's business.
+    let has_rate = !matches!(name, PortName::Tcp { .. });
+    let assumed = [("baud", baud.is_none() && has_rate), ("framing", framing.is_none())];
+    let default = SerialSettings::of(name);
     let framing = framing.map_or(Ok(default.framing), |name| framing_named(index, &name))?;
     let settings = SerialSettings {
         baud: baud.map_or(default.baud, Into::into),
         framing,
+        format: format.map_or(Ok(default.format), |name| format_named(index, &name))?,
+        flow_control: flow_control.map_or(Ok(default.flow_control), |name| flow_control_named(index, &name))?,
+        dtr: control_line(dtr),
+        rts: control_line(rts),
         max_frame: serial_frame_size(index, framing, max_frame)?,
         gap: gap.map_or(default.gap, |gap| gap.0),
         receive_gap: receive_gap.map(|gap| gap.0),
+        settle: settle.map_or(default.settle, |settle| settle.0),
+        reopen_after: reopen_after.map_or(default.reopen_after, |wait| wait.0),
+        reopen_at_most: reopen_at_most.map_or(default.reopen_at_most, |wait| wait.0),
+        send_queue: send_queue_size(index, send_queue.unwrap_or(default.send_queue))?,
+        inventory: inventory.clone(),
         ..default
     };
+    reopen_delays(index, &settings)?;
     let link = LinkSettings {
         max_frame: settings.max_frame,
         qos_minus_one: qos_minus_one.unwrap_or_else(|| LinkSettings::default().qos_minus_one),
@@ -116,6 +141,70 @@ fn port(index: usize, raw: RawSerial) -> Result<Serial, Problem> {
     };
     let assumed = assumed.into_iter().filter(|(_, is_assumed)| *is_assumed).map(|(key, _)| key).collect();
     Ok(Serial { settings, link, assumed })
+}
+
+fn port_named(index: usize, name: &str) -> Result<PortName, Problem> {
+    let problem = |text: String, hint: &str| Problem::in_entry("serial", index, "port", text).hint(hint);
+    name.parse().map_err(|error| match error {
+        PortNameError::Empty => problem("`port` in [[serial]] is empty".into(), "example: port = \"/dev/ttyUSB0\""),
+        PortNameError::Usb(_) => problem(
+            format!("`port` in [[serial]]: {name:?} names no USB adapter"),
+            "write usb:VENDOR:PRODUCT or usb:VENDOR:PRODUCT:SERIAL, as `mqttsn-gateway ports` shows them; \
+             example: port = \"usb:10c4:ea60:0001\"",
+        ),
+        PortNameError::Network(_) => problem(
+            format!("`port` in [[serial]]: {name:?} names no serial server"),
+            "of network ports only tcp://HOST:PORT is known; example: port = \"tcp://192.168.1.20:4000\"",
+        ),
+    })
+}
+
+fn format_named(index: usize, name: &str) -> Result<CharacterFormat, Problem> {
+    name.parse().map_err(|UnknownName(_)| {
+        let known = CharacterFormat::ALL.map(CharacterFormat::name).join(", ");
+        let text = format!("`format` in [[serial]] cannot be {name:?}; it is one of {known}");
+        Problem::in_entry("serial", index, "format", text)
+            .hint("MQTT-SN needs 8 data bits; nearly all devices have 8N1")
+    })
+}
+
+fn flow_control_named(index: usize, name: &str) -> Result<FlowControl, Problem> {
+    name.parse().map_err(|UnknownName(_)| {
+        let known = FlowControl::ALL.map(FlowControl::name);
+        let text =
+            format!("`flow_control` in [[serial]] cannot be {name:?}{}; use {}", meant(name, &known), or(&known));
+        Problem::in_entry("serial", index, "flow_control", text)
+            .hint("XON and XOFF are of no use here: frames contain the octets that they are made of")
+    })
+}
+
+fn control_line(asserted: Option<bool>) -> ControlLine {
+    match asserted {
+        Some(false) => ControlLine::Released,
+        Some(true) | None => ControlLine::Asserted,
+    }
+}
+
+fn send_queue_size(index: usize, octets: usize) -> Result<usize, Problem> {
+    /// Hours of what a serial line can carry.
+    const LARGEST: usize = 64 << 20;
+    if (1..=LARGEST).contains(&octets) {
+        return Ok(octets);
+    }
+    let text = format!("`send_queue` in [[serial]] must be from 1 to {LARGEST} octets");
+    Err(Problem::in_entry("serial", index, "send_queue", text))
+}
+
+/// Without a pause an absent port would be tried without end.
+fn reopen_delays(index: usize, settings: &SerialSettings) -> Result<(), Problem> {
+    const SHORTEST: Duration = Duration::from_millis(10);
+    for (key, delay) in [("reopen_after", settings.reopen_after), ("reopen_at_most", settings.reopen_at_most)] {
+        if delay < SHORTEST {
+            let text = format!("`{key}` in [[serial]] must be at least 10ms");
+            return Err(Problem::in_entry("serial", index, key, text));
+        }
+    }
+    Ok(())
 }
 
 fn framing_named(index: usize, name: &str) -> Result<Framing, Problem> {

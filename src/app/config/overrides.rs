@@ -3,6 +3,7 @@
 use super::problem::Source;
 use super::raw::{RawConfig, RawSerial, RawUdp};
 use crate::links::SerialArgument;
+use crate::links::serial::Inventory;
 
 /// Values from flags; what is not given leaves the file's word standing. They are checked as the file's are.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +17,14 @@ pub struct Overrides {
     pub data_dir: Option<String>,
     pub log: Option<String>,
     pub log_format: Option<String>,
+    /// The machine whose serial ports are meant, if not this one.
+    pub inventory: Inventory,
 }
 
 impl Overrides {
     /// Writes the flags over the file. A list from flags replaces the whole list of the file.
     pub(super) fn apply(&self, raw: &mut RawConfig, source: &mut Source<'_>) {
-        let Self { broker, embedded_broker, udp, serial, mode, data_dir, log, log_format } = self;
+        let Self { broker, embedded_broker, udp, serial, mode, data_dir, log, log_format, inventory } = self;
         let mut set = |slot: &mut String, value: &Option<String>, path, flag| {
             if let Some(value) = value {
                 slot.clone_from(value);
@@ -41,6 +44,7 @@ impl Overrides {
             raw.serial = serial.iter().map(section).collect();
             source.replaced(&["serial"], "--serial");
         }
+        raw.inventory.clone_from(inventory);
         if let Some(address) = embedded_broker {
             raw.broker.be_embedded(address);
             source.replaced(&["broker"], "--embedded-broker");
@@ -50,5 +54,5 @@ impl Overrides {
 
 fn section(argument: &SerialArgument) -> RawSerial {
     let SerialArgument { port, baud, framing } = argument;
-    RawSerial { baud: *baud, framing: framing.clone(), ..RawSerial::named(port) }
+    RawSerial { baud: *baud, framing: framing.clone(), ..RawSerial::named(&port.to_string()) }
 }

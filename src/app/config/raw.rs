@@ -15,6 +15,7 @@ use super::limits::RawLimits;
 use super::outage;
 use crate::core::{Durability, LinkSettings, OutageSettings, Timers};
 use crate::links::UdpSettings;
+use crate::links::serial::Inventory;
 use crate::store::StoreSettings;
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -32,6 +33,9 @@ pub(super) struct RawConfig {
     pub(super) timers: RawTimers,
     pub(super) limits: RawLimits,
     pub(super) log: RawLog,
+    /// From the command line only: where the serial ports are looked for.
+    #[serde(skip)]
+    pub(super) inventory: Inventory,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -83,9 +87,17 @@ pub(super) struct RawSerial {
     pub(super) port: String,
     pub(super) baud: Option<NonZeroU32>,
     pub(super) framing: Option<String>,
+    pub(super) format: Option<String>,
+    pub(super) flow_control: Option<String>,
+    pub(super) dtr: Option<bool>,
+    pub(super) rts: Option<bool>,
     pub(super) max_frame: Option<usize>,
     pub(super) gap: Option<Span>,
     pub(super) receive_gap: Option<Span>,
+    pub(super) settle: Option<Span>,
+    pub(super) reopen_after: Option<Span>,
+    pub(super) reopen_at_most: Option<Span>,
+    pub(super) send_queue: Option<usize>,
     pub(super) qos_minus_one: Option<bool>,
     pub(super) advertise: Option<SpanOrNever>,
 }
@@ -135,6 +147,7 @@ pub(super) struct RawTimers {
     pub(super) idle_limit: SpanOrNever,
     pub(super) session_expiry: Span,
     pub(super) broker_wait: Span,
+    pub(super) link_wait: Span,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -204,9 +217,17 @@ impl RawSerial {
             port: port.into(),
             baud: None,
             framing: None,
+            format: None,
+            flow_control: None,
+            dtr: None,
+            rts: None,
             max_frame: None,
             gap: None,
             receive_gap: None,
+            settle: None,
+            reopen_after: None,
+            reopen_at_most: None,
+            send_queue: None,
             qos_minus_one: None,
             advertise: None,
         }
@@ -236,8 +257,16 @@ impl Default for RawOutage {
 
 impl Default for RawTimers {
     fn default() -> Self {
-        let Timers { t_retry, n_retry, t_wait, keep_alive_tolerance, idle_limit, session_expiry, broker_wait } =
-            Timers::default();
+        let Timers {
+            t_retry,
+            n_retry,
+            t_wait,
+            keep_alive_tolerance,
+            idle_limit,
+            session_expiry,
+            broker_wait,
+            link_wait,
+        } = Timers::default();
         Self {
             t_retry: Span(t_retry),
             n_retry,
@@ -246,6 +275,7 @@ impl Default for RawTimers {
             idle_limit: SpanOrNever(idle_limit),
             session_expiry: Span(session_expiry),
             broker_wait: Span(broker_wait),
+            link_wait: Span(link_wait),
         }
     }
 }

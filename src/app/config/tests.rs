@@ -21,7 +21,8 @@ fn an_unknown_key_names_its_line_the_nearest_key_and_the_known_ones() {
     assert_eq!(
         complaint("[[serial]]\nport = \"/dev/ttyUSB0\"\nbauds = 9600\n"),
         "gateway.toml:3:1: unknown key `bauds` in [[serial]]; did you mean `baud`?\n  \
-         known keys: port, baud, framing, max_frame, gap, receive_gap, qos_minus_one, advertise"
+         known keys: port, baud, framing, format, flow_control, dtr, rts, max_frame, gap, receive_gap, settle, \
+         reopen_after, reopen_at_most, send_queue, qos_minus_one, advertise"
     );
     assert_eq!(
         complaint("[brokr]\nurl = \"mqtt://localhost\"\n"),
@@ -145,7 +146,15 @@ fn a_value_out_of_range_is_refused() {
         ("[log]\nformat = \"xml\"", "`format` in [log] cannot be \"xml\"; use \"text\" or \"json\""),
         ("[broker]\nprotocol = \"3.1\"", "`protocol` in [broker] cannot be \"3.1\" (did you mean \"3.1.1\"?)"),
         ("[[serial]]\nport = \"\"", "`port` in [[serial]] is empty"),
-        ("[[serial]]\nport = \"tcp://10.0.0.1:4000\"", "serial ports over the network are not in this version yet"),
+        ("[[serial]]\nport = \"usb:cp2102\"", "\"usb:cp2102\" names no USB adapter\n  write usb:VENDOR:PRODUCT"),
+        ("[[serial]]\nport = \"tcp://10.0.0.1\"", "\"tcp://10.0.0.1\" names no serial server"),
+        (
+            "[[serial]]\nport = \"COM3\"\nformat = \"7E1\"",
+            "`format` in [[serial]] cannot be \"7E1\"; it is one of 8N1, ",
+        ),
+        ("[[serial]]\nport = \"COM3\"\nflow_control = \"xon-xoff\"", "use \"none\" or \"rts-cts\"\n  XON and XOFF"),
+        ("[[serial]]\nport = \"COM3\"\nsend_queue = 0", "`send_queue` in [[serial]] must be from 1 to"),
+        ("[[serial]]\nport = \"COM3\"\nreopen_after = \"0s\"", "`reopen_after` in [[serial]] must be at least 10ms"),
         ("[[serial]]\nport = \"COM3\"\nframing = \"slip-crc16\"", "(did you mean \"slip-crc\"?)"),
         (
             "[[serial]]\nport = \"COM3\"\nframing = \"aquila\"\nmax_frame = 60",

@@ -163,3 +163,71 @@ fn span(seconds: u64) -> String {
     let words = humantime::format_duration(Duration::from_secs(seconds)).to_string();
     words.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::control::{QueuedMessage, SessionState};
+
+    fn session(client_id: &str, state: SessionState) -> SessionSummary {
+        SessionSummary {
+            client_id: client_id.to_owned(),
+            state,
+            persistent: state == SessionState::Away,
+            address: (state != SessionState::Away).then(|| "UDP 10.0.0.7:5000".to_owned()),
+            silent_seconds: (state != SessionState::Away).then_some(3),
+            seconds_left: Some(187_200),
+            topics: 1,
+            subscriptions: 2,
+            publishes: 0,
+            queued: 1,
+            queued_octets: 14,
+            kept_for_broker: 2,
+        }
+    }
+
+    fn text(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let sessions = [session("온도", SessionState::Active), session("valve-12", SessionState::Away)];
+        let table = text(|out| write_list(out, &sessions, GatewayState::Running));
+        let columns: Vec<usize> = table.lines().take(3).map(|line| line.chars().count()).collect();
+        assert_eq!(columns[0], columns[1], "{table}");
+        assert_eq!(columns[1], columns[2], "{table}");
+        assert!(table.contains("valve-12  away    persistent  -                  -       in 2days 4h"), "{table}");
+        assert!(
+            table.ends_with("\n2 sessions: 1 active, 1 away. 2 messages for devices, 4 messages for the broker.\n")
+        );
+    }
+
+    #[test]
+    fn a_client_id_cannot_move_the_cursor() {
+        let sessions = [session("a\u{1b}[2J\nb\"c", SessionState::Active)];
+        let table = text(|out| write_list(out, &sessions, GatewayState::Stopped));
+        assert!(table.contains("a\\u{1b}[2J\\nb\"c "), "{table}");
+    }
+
+    #[test]
+    fn a_long_queue_says_how_much_more_there_is() {
+        let message = QueuedMessage { topic: "a/b".into(), qos: 1, octets: 2, seconds_left: Some(60) };
+        let details = SessionDetails {
+            summary: SessionSummary { queued: 3, ..session("c1", SessionState::Away) },
+            will: None,
+            topic_names: Vec::new(),
+            filters: Vec::new(),
+            queue: vec![message],
+        };
+        let page = text(|out| write_details(out, &details, GatewayState::Running));
+        assert!(
+            page.contains("waiting        a/b (QoS 1, 2 octets, for 1m at most)\n               and 2 more\n"),
+            "{page}"
+        );
+        assert!(page.contains("session        persistent, away, kept for 2days 4h more\n"), "{page}");
+        assert!(page.contains("for the broker 2 messages\n"), "{page}");
+    }
+}

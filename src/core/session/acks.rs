@@ -22,7 +22,7 @@ impl Session {
         match ack.return_code {
             ReturnCode::Accepted => {
                 self.registry.set_knowledge(topic_id, Knowledge::Confirmed);
-                if self.phase.listens() {
+                if self.listens() {
                     self.publish_registered(cx, topic_id);
                 } else {
                     self.outbox.suspend();

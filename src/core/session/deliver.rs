@@ -81,7 +81,7 @@ impl Session {
         }
         // At QoS 2 a client that is sent a message must not be sent it anew after a restart.
         let is_kept = parcel.message.qos == Qos::ExactlyOnce && cx.journal.is_on();
-        if is_kept || !self.phase.listens() || self.outbox.is_at_rest() {
+        if is_kept || !self.listens() || self.outbox.is_at_rest() {
             self.entry.shelve(cx, &mut parcel);
         }
         let limits = &cx.settings.limits;
@@ -99,7 +99,7 @@ impl Session {
 
     /// Sends as much as may be sent now; a client that was awake and has got everything goes back to sleep.
     pub(super) fn pump(&mut self, cx: &mut Context<'_>) {
-        while self.phase.listens() && self.outbox.in_flight.is_none() && !self.subscriptions.is_pending() {
+        while self.listens() && self.outbox.in_flight.is_none() && !self.subscriptions.is_pending() {
             if self.phase.has_had_enough() {
                 return self.back_to_sleep(cx);
             }
@@ -128,6 +128,9 @@ impl Session {
 
     /// Goes on after a pause: what is in flight is sent again, or the next message begins.
     pub(super) fn resume_delivery(&mut self, cx: &mut Context<'_>) {
+        if !self.listens() {
+            return;
+        }
         match &mut self.outbox.in_flight {
             Some(in_flight) => {
                 in_flight.resume(cx.now);
@@ -217,7 +220,7 @@ impl Session {
 
     /// Goes on with the step in flight if the client listens; otherwise when it wakes.
     pub(super) fn continue_in_flight(&mut self, cx: &mut Context<'_>) {
-        if self.phase.listens() {
+        if self.listens() {
             self.transmit(cx, Attempt::First);
         } else {
             self.outbox.pause();
@@ -277,7 +280,7 @@ impl Session {
                 if in_flight.parcel.message.qos == Qos::ExactlyOnce {
                     self.entry.keep_parcel(cx, &mut in_flight.parcel, Progress::Owed);
                     if let Some(receipt) = &in_flight.parcel.receipt {
-                        cx.upstream.begin(receipt);
+                        cx.upstream.take_over(receipt);
                     }
                 }
             }

@@ -5,6 +5,7 @@ mod admit;
 mod broker;
 mod deliver;
 mod keep;
+mod link;
 mod outbox;
 mod presence;
 mod publish;
@@ -54,6 +55,8 @@ pub(super) struct Session {
     entry: Entry,
     /// When a client whose own connection to the broker has broken is told so, if that has not come back by then.
     stranded: Option<Instant>,
+    /// Set while the client's link is down: how long the client is kept all the same.
+    cut_off: Option<Instant>,
     /// A route that the session has left and that still leads to it in the table.
     freed: Option<Route>,
 }
@@ -90,8 +93,13 @@ impl Session {
             will: None,
             entry: Entry::new(number),
             stranded: None,
+            cut_off: None,
             freed: None,
         }
+    }
+
+    pub(super) fn key(&self) -> SessionKey {
+        self.key
     }
 
     fn owner(&self) -> Owner {
@@ -142,7 +150,7 @@ impl Session {
     /// Returns when [`Session::on_deadline`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let silence = match &self.phase {
-            Phase::Active(presence) | Phase::Asleep(presence) => presence.lost_at(),
+            Phase::Active(presence) | Phase::Asleep(presence) => self.lost_at(presence),
             Phase::Handshake(handshake) => Some(handshake.due),
             // Supervised by the retries of what is being sent to it, if that is what it waits for.
             Phase::Awake { presence, .. } if self.outbox.in_flight.is_none() => presence.lost_at(),
@@ -157,6 +165,7 @@ impl Session {
     pub(super) fn on_connect(&mut self, cx: &mut Context<'_>, route: Route, connect: &Connect<'_>) {
         // From now on the wait for the broker is that for CONNACK.
         self.stranded = None;
+        self.cut_off = None;
         if connect.clean_session {
             self.forget_everything(cx);
             self.will = None;
@@ -203,6 +212,8 @@ impl Session {
 
     /// Handles a message on the session's own route, in any phase with a route (MQTT-SN digest §18).
     pub(super) fn on_message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) {
+        // What is heard has come over a link that is there.
+        self.on_link_up(cx);
         self.phase.hear(cx.now);
         if matches!(self.phase, Phase::Handshake(_)) {
             return self.on_handshake_message(cx, message);
@@ -257,8 +268,12 @@ impl Session {
     /// The moment of [`Session::next_deadline`] has come.
     pub(super) fn on_deadline(&mut self, cx: &mut Context<'_>) {
         match &self.phase {
-            Phase::Active(presence) if presence.is_lost(cx.now) => self.lose(cx, LossReason::KeepAlive),
-            Phase::Asleep(presence) if presence.is_lost(cx.now) => self.lose(cx, LossReason::Sleep),
+            Phase::Active(presence) if self.lost_at(presence).is_some_and(|at| at <= cx.now) => {
+                self.lose(cx, self.loss_reason(LossReason::KeepAlive));
+            }
+            Phase::Asleep(presence) if self.lost_at(presence).is_some_and(|at| at <= cx.now) => {
+                self.lose(cx, self.loss_reason(LossReason::Sleep));
+            }
             Phase::Awake { presence, .. } if self.outbox.in_flight.is_none() && presence.is_lost(cx.now) => {
                 self.lose(cx, LossReason::Sleep);
             }
@@ -303,6 +318,7 @@ impl Session {
         let (from, to) = (former.peer(), presence.route.peer());
         cx.notice(Notice::ClientMoved { client_id: self.client_id.clone(), from, to });
         self.freed = Some(former);
+        self.cut_off = None;
         self.touch();
     }
 
@@ -339,6 +355,7 @@ impl Session {
 
     /// Leaves the route. What a persistent session is owed waits; a clean one ends.
     fn depart(&mut self, cx: &mut Context<'_>) {
+        self.cut_off = None;
         if !self.is_kept() {
             return self.end(cx);
         }
@@ -386,9 +403,9 @@ impl Session {
         self.forget_stored(cx);
     }
 
-    /// Sends an answer to where the client is; to nobody if it is away.
+    /// Sends an answer to where the client is; to nobody if it is away or its link is down.
     fn answer<'m>(&self, cx: &mut Context<'_>, message: impl Into<Message<'m>>) {
-        if let Some(route) = self.route() {
+        if let (Some(route), None) = (self.route(), self.cut_off) {
             cx.send(route.as_ref(), message);
         }
     }

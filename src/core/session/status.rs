@@ -11,6 +11,8 @@ impl Session {
     pub(in crate::core) fn status(&self) -> Option<ClientStatus<'_>> {
         let (phase, until) = match &self.phase {
             Phase::Handshake(_) => (ClientPhase::Handshake, None),
+            // Behind a lost link it is kept as if it slept.
+            Phase::Active(_) if self.cut_off.is_some() => (ClientPhase::Asleep, self.cut_off),
             Phase::Active(presence) => (ClientPhase::Active, presence.lost_at()),
             Phase::Asleep(presence) => (ClientPhase::Asleep, presence.lost_at()),
             Phase::Awake { presence, .. } => (ClientPhase::Awake, presence.lost_at()),

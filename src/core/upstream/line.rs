@@ -109,9 +109,9 @@ impl Line {
         self.acknowledge(out);
     }
 
-    /// A message goes out to its client, and goes on over a restart whatever the broker hears of it.
-    pub(super) fn begin(&mut self, receipt: &Receipt) {
-        self.taken.extend(self.deliveries.take_arrival(receipt));
+    /// Returns what a message is known by when it comes again, unless that is noted already.
+    pub(super) fn take_over(&mut self, receipt: &Receipt) -> Option<Arrival> {
+        self.deliveries.take_arrival(receipt)
     }
 
     pub(super) fn take_taken(&mut self) -> Vec<Arrival> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::LinkId;
-use crate::links::{LinkEvent, Undelivered};
+use crate::links::{LinkEvent, Stage, Undelivered};
 use crate::wire::framing::{Noise, NoiseReason};
 
 /// Turns what the line says beside its frames into events: some lines a second, all noise of a second as one, and all
@@ -19,6 +19,9 @@ pub(super) struct Chatter {
     lines_renewed: Instant,
     noise: Option<Gathered>,
     noise_due: Instant,
+    /// Octets of frames since the last event about noise.
+    in_frames: u64,
+    settled_at: Instant,
     undelivered: Option<(u64, Undelivered)>,
     undelivered_due: Instant,
 }
@@ -29,6 +32,7 @@ struct Gathered {
     octets: u64,
     first: Vec<u8>,
     reason: NoiseReason,
+    stage: Stage,
 }
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -36,7 +40,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 const LINES: usize = 20;
 
 impl Chatter {
-    pub(super) fn new(link: LinkId) -> Self {
+    /// Begins with a port that has just been opened, and settles after `settle`.
+    pub(super) fn new(link: LinkId, settle: Duration) -> Self {
         let now = Instant::now();
         Self {
             link,
@@ -45,6 +50,8 @@ impl Chatter {
             lines_renewed: now,
             noise: None,
             noise_due: now,
+            in_frames: 0,
+            settled_at: now + settle,
             undelivered: None,
             undelivered_due: now,
         }
@@ -60,13 +67,22 @@ impl Chatter {
             self.lines.push_back(line.to_owned());
         } else {
             let first = &line.as_bytes()[..line.len().min(Noise::MAX_FIRST)];
-            self.noise(Noise { octets: line.len(), first, reason: NoiseReason::NotAMessage });
+            self.noise(now, Noise { octets: line.len(), first, reason: NoiseReason::NotAMessage });
         }
     }
 
-    pub(super) fn noise(&mut self, noise: Noise<'_>) {
-        let gathered =
-            self.noise.get_or_insert_with(|| Gathered { octets: 0, first: noise.first.to_vec(), reason: noise.reason });
+    pub(super) fn frames(&mut self, octets: usize) {
+        self.in_frames = self.in_frames.saturating_add(u64::try_from(octets).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn noise(&mut self, now: Instant, noise: Noise<'_>) {
+        let stage = if now < self.settled_at { Stage::Settling } else { Stage::Settled };
+        let gathered = self.noise.get_or_insert_with(|| Gathered {
+            octets: 0,
+            first: noise.first.to_vec(),
+            reason: noise.reason,
+            stage,
+        });
         gathered.octets = gathered.octets.saturating_add(u64::try_from(noise.octets).unwrap_or(u64::MAX));
     }
 
@@ -97,9 +113,10 @@ impl Chatter {
         if now < self.noise_due {
             return None;
         }
-        let Gathered { octets, first, reason } = self.noise.take()?;
+        let Gathered { octets, first, reason, stage } = self.noise.take()?;
         self.noise_due = now + PERIOD;
-        Some(LinkEvent::Noise { link: self.link, octets, first, reason })
+        let in_frames = std::mem::take(&mut self.in_frames);
+        Some(LinkEvent::Noise { link: self.link, octets, in_frames, first, reason, stage })
     }
 }
 
@@ -112,12 +129,12 @@ mod tests {
 
     #[test]
     fn noise_is_told_at_once_and_then_once_a_second() {
-        let mut chatter = Chatter::new(LinkId(0));
+        let mut chatter = Chatter::new(LinkId(0), Duration::ZERO);
         let start = Instant::now();
-        chatter.noise(NOISE);
+        chatter.noise(start, NOISE);
         assert!(matches!(chatter.next_event(start), Some(LinkEvent::Noise { octets: 3, .. })));
-        chatter.noise(NOISE);
-        chatter.noise(NOISE);
+        chatter.noise(start, NOISE);
+        chatter.noise(start, NOISE);
         assert!(chatter.next_event(start + PERIOD / 2).is_none());
         assert_eq!(chatter.due(), Some(start + PERIOD));
         assert!(matches!(chatter.next_event(start + PERIOD), Some(LinkEvent::Noise { octets: 6, .. })));
@@ -125,8 +142,26 @@ mod tests {
     }
 
     #[test]
+    fn noise_comes_with_its_stage_and_with_what_was_good_beside_it() {
+        let settle = Duration::from_secs(2);
+        let mut chatter = Chatter::new(LinkId(0), settle);
+        let start = Instant::now();
+        chatter.noise(start, NOISE);
+        let event = chatter.next_event(start);
+        assert!(matches!(event, Some(LinkEvent::Noise { stage: Stage::Settling, in_frames: 0, .. })), "{event:?}");
+        chatter.frames(40);
+        chatter.frames(2);
+        chatter.noise(start + settle, NOISE);
+        let event = chatter.next_event(start + settle);
+        assert!(matches!(event, Some(LinkEvent::Noise { stage: Stage::Settled, in_frames: 42, .. })), "{event:?}");
+        chatter.noise(start + settle, NOISE);
+        let event = chatter.next_event(start + settle + PERIOD);
+        assert!(matches!(event, Some(LinkEvent::Noise { in_frames: 0, .. })), "{event:?}");
+    }
+
+    #[test]
     fn frames_that_a_dongle_did_not_send_are_told_once_a_second() {
-        let mut chatter = Chatter::new(LinkId(0));
+        let mut chatter = Chatter::new(LinkId(0), Duration::ZERO);
         let start = Instant::now();
         chatter.undelivered(Undelivered::Refused(Refusal::Nack));
         assert!(matches!(chatter.next_event(start), Some(LinkEvent::Undelivered { frames: 1, .. })));
@@ -141,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_text_becomes_noise() {
-        let mut chatter = Chatter::new(LinkId(0));
+        let mut chatter = Chatter::new(LinkId(0), Duration::ZERO);
         let now = Instant::now();
         (0..1_000).for_each(|_| chatter.text(now, "rst"));
         let events: Vec<_> = std::iter::from_fn(|| chatter.next_event(now)).collect();

@@ -1,15 +1,19 @@
 //! Why a port cannot be opened, in words that say what to do.
 
-use std::fmt::Write;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::holders::Holder;
+use super::inventory::Inventory;
+use super::permission;
 
 /// Why a serial port cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PortError {
     #[error("there is no serial port {port}; {}", list_ports(.others))]
     NotFound { port: String, others: Vec<String> },
+    #[error("{port} fits more than one port: {}; add the serial number, or name the port itself", .fitting.join(", "))]
+    Ambiguous { port: String, fitting: Vec<String> },
     #[error("no permission to open {port}; {}", how_to_get_permission(port, group.as_deref()))]
     NoPermission { port: String, group: Option<String> },
     #[error("{port} is in use by {}", list_holders(port, .holders))]
@@ -20,46 +24,65 @@ pub enum PortError {
     NoHardware { port: String, others: Vec<String> },
     #[error("{port} cannot do {baud} baud; usual rates are 9600, 38400, 57600 and 115200")]
     BaudRate { port: String, baud: u32 },
+    #[error(
+        "nobody listens on {port}; is the serial server running, and is the port the one that hands raw octets through?"
+    )]
+    ServerRefuses { port: String },
+    #[error("{port} does not answer; is the serial server switched on, and is the address right?")]
+    ServerSilent { port: String },
+    #[error(
+        "the host of {port} is not known; is its name right? An address does as well, as in tcp://192.168.1.20:4000"
+    )]
+    ServerUnknown { port: String },
     #[error("cannot open {port}: {reason}")]
     Other { port: String, reason: String },
 }
 
-/// A process that has a port open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    pub process: u32,
-    pub name: String,
-}
-
 impl PortError {
-    /// Makes an error of what the system said.
-    pub(super) fn from_system(port: &str, error: &io::Error) -> Self {
-        let name = port.to_owned();
+    /// Makes an error of what the system said about `device`, which people know as `port`.
+    pub(super) fn from_system(port: &str, device: &Path, inventory: &Inventory, error: &io::Error) -> Self {
+        let port = port.to_owned();
         match error.raw_os_error() {
-            Some(ENOENT | ENXIO | ENODEV) => Self::NotFound { port: name, others: known_ports() },
-            Some(EACCES | EPERM) => Self::NoPermission { port: name, group: group_of(port) },
-            Some(EBUSY) => Self::Busy { port: name, holders: holders_of(port) },
-            Some(EIO) => Self::NoHardware { port: name, others: known_ports() },
-            Some(ENOTTY) => Self::NotSerial { port: name },
-            Some(_) | None => Self::Other { port: name, reason: error.to_string() },
+            Some(ENOENT | ENXIO | ENODEV) => Self::NotFound { port, others: inventory.names() },
+            Some(EACCES | EPERM) => Self::NoPermission { port, group: permission::group_of(device) },
+            Some(EBUSY) => Self::Busy { port, holders: inventory.holders(device) },
+            Some(EIO) => Self::NoHardware { port, others: inventory.names() },
+            Some(ENOTTY) => Self::NotSerial { port },
+            Some(_) | None => Self::Other { port, reason: error.to_string() },
         }
     }
 
     /// Makes an error of what the library said about a port that exists and may be opened.
-    pub(super) fn from_serialport(port: &str, baud: u32, error: serialport::Error) -> Self {
-        let name = port.to_owned();
+    pub(super) fn from_serialport(
+        port: &str,
+        device: &Path,
+        inventory: &Inventory,
+        baud: u32,
+        error: serialport::Error,
+    ) -> Self {
+        let port = port.to_owned();
         match error.kind {
             // The library says so when it did not get its lock. Only on Windows it can be a port that is not there.
-            serialport::ErrorKind::NoDevice if cfg!(windows) => Self::NotFound { port: name, others: known_ports() },
-            serialport::ErrorKind::NoDevice => Self::Busy { port: name, holders: holders_of(port) },
-            serialport::ErrorKind::InvalidInput => Self::BaudRate { port: name, baud },
-            serialport::ErrorKind::Io(io::ErrorKind::NotFound) => Self::NotFound { port: name, others: known_ports() },
-            serialport::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
-                Self::Busy { port: name, holders: Vec::new() }
-            }
+            serialport::ErrorKind::NoDevice if cfg!(windows) => Self::NotFound { port, others: inventory.names() },
+            serialport::ErrorKind::NoDevice => Self::Busy { port, holders: inventory.holders(device) },
+            serialport::ErrorKind::InvalidInput => Self::BaudRate { port, baud },
+            serialport::ErrorKind::Io(io::ErrorKind::NotFound) => Self::NotFound { port, others: inventory.names() },
+            serialport::ErrorKind::Io(io::ErrorKind::PermissionDenied) => Self::Busy { port, holders: Vec::new() },
             serialport::ErrorKind::Io(_) | serialport::ErrorKind::Unknown => {
-                Self::Other { port: name, reason: error.description }
+                Self::Other { port, reason: error.description }
             }
+        }
+    }
+
+    /// Makes an error of what came of connecting to a serial server.
+    pub(super) fn from_network(port: &str, error: &io::Error) -> Self {
+        let port = port.to_owned();
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::ServerRefuses { port },
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Self::ServerSilent { port }
+            }
+            _ => Self::Other { port, reason: error.to_string() },
         }
     }
 }
@@ -74,30 +97,14 @@ const EBUSY: i32 = 16;
 const ENODEV: i32 = 19;
 const ENOTTY: i32 = 25;
 
-/// Where udev keeps names that stay the same whatever the order of plugging in.
-const STABLE_NAMES: &str = "/dev/serial/by-id";
-
-/// Lists the serial ports of this machine, by the stable name where there is one.
-pub fn known_ports() -> Vec<String> {
-    let mut stable: Vec<PathBuf> =
-        fs::read_dir(STABLE_NAMES).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    stable.sort();
-    let named: Vec<PathBuf> = stable.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
-    let others = serialport::available_ports().unwrap_or_default().into_iter().map(|port| port.port_name);
-    let mut ports: Vec<String> = stable.iter().map(|path| path.display().to_string()).collect();
-    ports.extend(others.filter(|port| !named.iter().any(|named| named == Path::new(port))));
-    ports
-}
-
 fn list_ports(ports: &[String]) -> String {
-    /// Names in one message; machines with dozens of `ttyS` exist.
+    /// Names in one message; machines with dozens of ports exist.
     const SHOWN: usize = 8;
     match ports {
         [] => "this machine has none at present: is the device plugged in?".to_owned(),
-        ports if ports.len() > SHOWN => {
-            format!("there are {} and {} more", ports[..SHOWN].join(", "), ports.len() - SHOWN)
-        }
-        ports => format!("there are {}", ports.join(", ")),
+        [only] => format!("there is {only}"),
+        _ if ports.len() > SHOWN => format!("there are {} and {} more", ports[..SHOWN].join(", "), ports.len() - SHOWN),
+        _ => format!("there are {}", ports.join(", ")),
     }
 }
 
@@ -112,62 +119,17 @@ fn how_to_get_permission(port: &str, group: Option<&str>) -> String {
 }
 
 fn list_holders(port: &str, holders: &[Holder]) -> String {
-    let mut text = match holders {
-        [] => format!("another program, which `sudo fuser -v {port}` names; often it is ModemManager"),
-        _ => String::new(),
+    let names = holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let remedy = if holders.is_empty() {
+        return format!("another program, which `sudo fuser -v {port}` names; often it is ModemManager");
+    } else if holders.iter().any(|holder| holder.process == std::process::id()) {
+        "; does the port stand twice in the configuration?"
+    } else if holders.iter().any(Holder::is_modem_manager) {
+        "; `sudo systemctl stop ModemManager`, or a udev rule with ENV{ID_MM_DEVICE_IGNORE}=\"1\", frees it"
+    } else {
+        ""
     };
-    for (position, Holder { process, name }) in holders.iter().enumerate() {
-        let separator = if position == 0 { "" } else { ", " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{name} (process {process})");
-    }
-    if holders.iter().any(|holder| holder.process == std::process::id()) {
-        text.push_str("; does the port stand twice in the configuration?");
-    } else if holders.iter().any(|holder| holder.name == "ModemManager") {
-        text.push_str(
-            "; `sudo systemctl stop ModemManager`, or a udev rule with ENV{ID_MM_DEVICE_IGNORE}=\"1\", frees it",
-        );
-    }
-    text
-}
-
-/// Returns the name of the group that a device belongs to.
-#[cfg(unix)]
-fn group_of(port: &str) -> Option<String> {
-    use std::os::unix::fs::MetadataExt;
-
-    let id = fs::metadata(port).ok()?.gid().to_string();
-    let groups = fs::read_to_string("/etc/group").ok()?;
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    })
-}
-
-#[cfg(not(unix))]
-fn group_of(_port: &str) -> Option<String> {
-    None
-}
-
-/// Finds the processes that have a device open, as far as we may look.
-pub fn holders_of(port: &str) -> Vec<Holder> {
-    let Ok(device) = fs::canonicalize(port) else {
-        return Vec::new();
-    };
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .filter_map(|entry| {
-            let process = entry.file_name().to_str()?.parse().ok()?;
-            let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
-            descriptors.any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|target| target == device)).then(
-                || {
-                    let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-                    Holder { process, name: name.trim().to_owned() }
-                },
-            )
-        })
-        .collect()
+    names + remedy
 }
 
 #[cfg(test)]
@@ -184,8 +146,16 @@ mod tests {
                 "there is no serial port /dev/ttyUSB0; there are /dev/ttyACM0, /dev/ttyS0",
             ),
             (
+                PortError::NotFound { port: port(), others: vec!["/dev/ttyACM0".to_owned()] },
+                "there is no serial port /dev/ttyUSB0; there is /dev/ttyACM0",
+            ),
+            (
                 PortError::NotFound { port: port(), others: vec![] },
                 "there is no serial port /dev/ttyUSB0; this machine has none at present: is the device plugged in?",
+            ),
+            (
+                PortError::Ambiguous { port: "usb:10c4:ea60".to_owned(), fitting: vec!["a".into(), "b".into()] },
+                "usb:10c4:ea60 fits more than one port: a, b; add the serial number, or name the port itself",
             ),
             (
                 PortError::NoPermission { port: port(), group: Some("dialout".to_owned()) },
@@ -210,15 +180,5 @@ mod tests {
         assert!(modem_manager.to_string().contains("systemctl stop ModemManager"), "{modem_manager}");
         let many = PortError::NotFound { port: port(), others: vec!["x".to_owned(); 32] };
         assert!(many.to_string().ends_with("and 24 more"), "{many}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_group_of_a_device_is_found() {
-        use std::os::unix::fs::MetadataExt;
-
-        let gid = fs::metadata("/dev/null").unwrap().gid();
-        let group = group_of("/dev/null").unwrap();
-        assert!(fs::read_to_string("/etc/group").unwrap().contains(&format!("{group}:x:{gid}:")), "{group}");
     }
 }

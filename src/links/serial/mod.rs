@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
-use tokio_serial::SerialStream;
 
 use super::backoff::Backoff;
 use super::tasks::Tasks;
@@ -17,20 +16,30 @@ use crate::wire::framing::{Codec, Destination, Direction, NodeAddress, WrongAddr
 mod address;
 mod chatter;
 mod error;
+mod holders;
+mod inventory;
+mod line;
+mod name;
+mod network;
+mod permission;
 mod port;
+#[cfg(target_os = "linux")]
+mod sysfs;
 mod traffic;
 mod window;
 
 pub use address::sole_node;
-pub use error::{Holder, PortError, holders_of, known_ports};
-pub use port::try_open;
+pub use error::PortError;
+pub use holders::Holder;
+pub use inventory::{Inventory, PortInfo, PortState, UsbDevice};
+pub use line::{CharacterFormat, ControlLine, FlowControl, Parity, StopBits, UnknownName};
+pub use name::{PortName, PortNameError, UsbIds, UsbMatch};
+pub use port::{Opened, Port, open, try_open};
 
 use traffic::Line;
 
-/// Frames that wait to be sent on one port. The next one is refused.
-const QUEUED_FRAMES: usize = 64;
-/// Octets that wait to be sent on one port: at 9600 baud, 17 seconds of them.
-const QUEUED_OCTETS: usize = 16 * 1024;
+/// Octets of the shortest frame.
+const SHORTEST_FRAME: usize = 2;
 
 /// Octets of the largest frame that is received even if none as large is sent: all that one octet of Length can say.
 const RECEIVED_FRAME: usize = 255;
@@ -63,14 +72,19 @@ impl SerialLink {
         tasks: &mut Tasks,
     ) -> Self {
         let settings = Arc::new(settings);
-        let (outbox, queue) = mpsc::channel(QUEUED_FRAMES);
+        let octets = settings.send_queue.max(settings.max_frame);
+        let (outbox, queue) = mpsc::channel(octets.div_ceil(SHORTEST_FRAME));
         let is_up = Arc::new(AtomicBool::new(false));
         let codec = Codec::new(settings.framing, direction, settings.max_frame.max(RECEIVED_FRAME));
         let codec = Arc::new(Mutex::new(codec));
         let line = Line::new(id, Arc::clone(&settings), Arc::clone(&codec), events);
         tasks.spawn(id, supervise(line, queue, Arc::clone(&is_up)));
-        let room = Arc::new(Semaphore::new(QUEUED_OCTETS.max(settings.max_frame)));
+        let room = Arc::new(Semaphore::new(octets));
         Self { settings, codec, outbox, room, is_up }
+    }
+
+    pub(super) fn settings(&self) -> &SerialSettings {
+        &self.settings
     }
 
     pub(super) fn describe_peer(&self, address: LinkAddress) -> String {
@@ -115,8 +129,7 @@ impl SerialLink {
 
 impl fmt::Display for SerialLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SerialSettings { port, baud, framing, .. } = &*self.settings;
-        write!(f, "serial {port}, {baud} baud, {framing}")
+        write!(f, "serial {}", self.settings)
     }
 }
 
@@ -124,13 +137,15 @@ impl fmt::Display for SerialLink {
 async fn supervise(line: Line, mut queue: mpsc::Receiver<Outgoing>, is_up: Arc<AtomicBool>) {
     let longest = line.settings.reopen_at_most;
     let mut backoff = Backoff::new(line.settings.reopen_after, longest);
+    let mut former = None;
     loop {
-        let reason = match open_in_background(&line.settings).await {
-            Ok(port) => {
+        let reason = match open_in_background(&line.settings, former.clone()).await {
+            Ok(Opened { port, info }) => {
+                former = info.as_ref().and_then(|info| info.usb.clone()).or(former);
                 let since = Instant::now();
                 empty(&mut queue);
                 is_up.store(true, Ordering::Release);
-                let reason = line.serve(port, &mut queue).await;
+                let reason = line.serve(port, info, &mut queue).await;
                 is_up.store(false, Ordering::Release);
                 empty(&mut queue);
                 // A port that is gone as soon as it is open has not recovered.
@@ -151,10 +166,10 @@ async fn supervise(line: Line, mut queue: mpsc::Receiver<Outgoing>, is_up: Arc<A
 }
 
 /// Opens the port on another thread: a driver may take its time, and so may finding out who holds the port.
-async fn open_in_background(settings: &Arc<SerialSettings>) -> Result<SerialStream, PortError> {
+async fn open_in_background(settings: &Arc<SerialSettings>, former: Option<UsbDevice>) -> Result<Opened, PortError> {
     let settings = Arc::clone(settings);
-    let name = settings.port.clone();
-    match tokio::task::spawn_blocking(move || port::open(&settings)).await {
+    let name = settings.port.to_string();
+    match tokio::task::spawn_blocking(move || open(&settings, former.as_ref())).await {
         Ok(result) => result,
         Err(error) => Err(PortError::Other { port: name, reason: error.to_string() }),
     }
@@ -165,6 +180,9 @@ fn empty(queue: &mut mpsc::Receiver<Outgoing>) {
     while queue.try_recv().is_ok() {}
 }
 
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod machine;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;

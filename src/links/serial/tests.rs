@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serialport::SerialPort;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_serial::SerialStream;
 
 use super::*;
 use crate::core::{Cast, Peer};
@@ -86,7 +88,7 @@ async fn next(inbox: &mut mpsc::Receiver<LinkEvent>) -> LinkEvent {
 }
 
 async fn until_up(inbox: &mut mpsc::Receiver<LinkEvent>) {
-    while !matches!(next(inbox).await, LinkEvent::Up { link: LINK }) {}
+    while !matches!(next(inbox).await, LinkEvent::Up { link: LINK, .. }) {}
 }
 
 /// Takes events up to the next frame, which is alone.
@@ -240,6 +242,80 @@ async fn a_port_that_was_unplugged_is_served_again_when_it_is_back() {
     assert_eq!(terminal.read(2).await, [2, 0x17]);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_adapter_is_found_again_under_another_number() {
+    use super::machine::{CP2102, Machine};
+
+    for name in ["usb:10c4:ea60:0001", "dev/ttyUSB0"] {
+        let machine = Machine::new();
+        let terminal = Terminal::new();
+        machine.plug("ttyUSB0", Path::new(&terminal.path), &CP2102);
+        let port = match name.strip_prefix("dev/") {
+            Some(_) => PortName::Device(machine.path(name).display().to_string()),
+            None => name.parse().unwrap(),
+        };
+        let (links, mut inbox) = open(SerialSettings { port, inventory: machine.inventory(), ..settings("") });
+        until_up(&mut inbox).await;
+
+        machine.pull("ttyUSB0", &CP2102);
+        drop(terminal);
+        while !matches!(next(&mut inbox).await, LinkEvent::Down { reason: DownReason::CannotOpen(_), .. }) {}
+        let mut terminal = Terminal::new();
+        machine.plug("ttyUSB7", Path::new(&terminal.path), &CP2102);
+        let up = loop {
+            match next(&mut inbox).await {
+                LinkEvent::Up { port, .. } => break port.expect("a port of this machine"),
+                LinkEvent::Down { .. } => {}
+                event => panic!("{event:?}"),
+            }
+        };
+        assert_eq!(up.device, machine.path("dev/ttyUSB7"));
+        terminal.write(&[2, 0x16]).await;
+        assert_eq!(frames(&mut inbox).await, [[2, 0x16]]);
+        links.send(PEER, &[2, 0x17]).unwrap();
+        assert_eq!(terminal.read(2).await, [2, 0x17]);
+    }
+}
+
+#[tokio::test]
+async fn a_serial_server_is_served_lost_and_served_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let port: PortName = format!("tcp://{address}").parse().unwrap();
+    let (links, mut inbox) = open(SerialSettings { port: port.clone(), ..settings("") });
+    let (mut server, _) = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+    until_up(&mut inbox).await;
+    server.write_all(&[2, 0x16]).await.unwrap();
+    assert_eq!(frames(&mut inbox).await, [[2, 0x16]]);
+    links.send(PEER, &[2, 0x17]).unwrap();
+    let mut octets = [0; 2];
+    server.read_exact(&mut octets).await.unwrap();
+    assert_eq!(octets, [2, 0x17]);
+
+    drop((server, listener));
+    let lost = next(&mut inbox).await;
+    let LinkEvent::Down { reason: DownReason::Lost(reason), .. } = &lost else { panic!("{lost:?}") };
+    assert_eq!(reason, "the serial server has closed the connection");
+    let refused = next(&mut inbox).await;
+    let LinkEvent::Down { reason: DownReason::CannotOpen(error), .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(error, PortError::ServerRefuses { port: port.to_string() });
+
+    let listener = TcpListener::bind(address).await.unwrap();
+    timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+    until_up(&mut inbox).await;
+}
+
+#[tokio::test]
+async fn a_serial_server_can_be_tried() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = SerialSettings::of(format!("tcp://{address}").parse().unwrap());
+    assert_eq!(try_open(&server), Ok(()));
+    drop(listener);
+    assert_eq!(try_open(&server), Err(PortError::ServerRefuses { port: format!("tcp://{address}") }));
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_told_from_one_that_is_not_there() {
     let terminal = Terminal::new();
@@ -291,6 +367,24 @@ async fn closing_the_port_will_not_reset_the_board() {
 }
 
 #[tokio::test]
+async fn the_line_is_driven_as_configured() {
+    use rustix::termios::ControlModes;
+
+    let terminal = Terminal::new();
+    let witness: File = OpenOptions::new().read(true).custom_flags(libc::O_NOCTTY).open(&terminal.path).unwrap();
+    let (_links, mut inbox) = open(SerialSettings {
+        format: "8N2".parse().unwrap(),
+        flow_control: FlowControl::RtsCts,
+        dtr: ControlLine::Released,
+        ..settings(&terminal.path)
+    });
+    until_up(&mut inbox).await;
+    let modes = rustix::termios::tcgetattr(&witness).unwrap().control_modes;
+    assert!(modes.contains(ControlModes::CSTOPB | ControlModes::CRTSCTS), "{modes:?}");
+    assert!(!modes.contains(ControlModes::PARENB), "{modes:?}");
+}
+
+#[tokio::test]
 async fn what_the_queue_cannot_hold_is_refused() {
     let terminal = Terminal::new();
     let (links, mut inbox) = open(SerialSettings { settle: LIMIT, max_frame: 1_000, ..settings(&terminal.path) });
@@ -298,7 +392,7 @@ async fn what_the_queue_cannot_hold_is_refused() {
     until_up(&mut inbox).await;
     assert_eq!(links.send(PEER, &[0; 1_001]), Err(SendError::TooLong { octets: 1_001, max: 1_000 }));
     // The port has to settle, so nothing leaves the queue.
-    for _ in 0..QUEUED_OCTETS / 1_000 {
+    for _ in 0..16_384 / 1_000 {
         links.send(PEER, &[0; 1_000]).unwrap();
     }
     assert_eq!(links.send(PEER, &[0; 1_000]), Err(SendError::Full));
@@ -315,6 +409,34 @@ async fn a_board_that_is_heard_has_settled() {
     assert_eq!(frames(&mut inbox).await, [[3, 1, 0]]);
     links.send(PEER, &[3, 2, 1]).unwrap();
     assert_eq!(terminal.read(3).await, [3, 2, 1]);
+}
+
+#[tokio::test]
+async fn a_board_has_to_settle_every_time_its_port_is_opened() {
+    let (mut first, mut second) = (Terminal::new(), Terminal::new());
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("tty");
+    symlink(&first.path, &path).unwrap();
+    let settle = Duration::from_secs(3_600);
+    let (links, mut inbox) = open(SerialSettings { settle, ..settings(path.to_str().unwrap()) });
+    until_up(&mut inbox).await;
+    for frame in [[3, 1, 0], [3, 1, 1]] {
+        first.write(&frame).await;
+        assert_eq!(frames(&mut inbox).await, [frame]);
+    }
+
+    fs::remove_file(&path).unwrap();
+    symlink(&second.path, &path).unwrap();
+    drop(first);
+    until_up(&mut inbox).await;
+    links.send(PEER, &[3, 2, 1]).unwrap();
+    for line in ["ets Jul 29 2019", "rst:0x1 (POWERON_RESET)", "entry 0x400805e4"] {
+        second.write(format!("{line}\r\n").as_bytes()).await;
+        while !matches!(next(&mut inbox).await, LinkEvent::Text { line: said, .. } if said == line) {}
+    }
+    assert!(second.is_silent());
+    second.write(&[3, 1, 0]).await;
+    assert_eq!(second.read(3).await, [3, 2, 1]);
 }
 
 #[tokio::test]

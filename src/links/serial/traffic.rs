@@ -7,12 +7,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_serial::SerialStream;
 
 use super::address::link_address;
 use super::chatter::Chatter;
 use super::window::Window;
-use super::{DownReason, LinkEvent, Outgoing, SerialSettings};
+use super::{DownReason, LinkEvent, Outgoing, Port, PortInfo, PortName, SerialSettings};
 use crate::core::{Cast, LinkId};
 use crate::links::batch::{BatchPool, FrameBatch};
 use crate::links::event::Undelivered;
@@ -24,12 +23,18 @@ pub(super) struct Line {
     pub(super) settings: Arc<SerialSettings>,
     codec: Arc<Mutex<Codec>>,
     pub(super) events: mpsc::Sender<LinkEvent>,
-    /// Told when the other end was understood: it is not, or no longer, in its boot loader.
-    heard: Notify,
 }
 
 /// `Ok` when nobody listens to the events any more, otherwise why the port is gone.
 pub(super) type Ended = Result<(), DownReason>;
+
+/// The way from the receiving to the transmitting side, for as long as the port is open.
+#[derive(Debug)]
+struct ToTransmit<'a> {
+    reactions: mpsc::Sender<Reaction>,
+    /// The other end was understood: it is not, or no longer, in its boot loader.
+    heard: &'a Notify,
+}
 
 /// What the transmitting side has to do because of something that was received.
 #[derive(Debug)]
@@ -53,29 +58,36 @@ impl Line {
         codec: Arc<Mutex<Codec>>,
         events: mpsc::Sender<LinkEvent>,
     ) -> Self {
-        Self { id, settings, codec, events, heard: Notify::new() }
+        Self { id, settings, codec, events }
     }
 
-    pub(super) async fn serve(&self, port: SerialStream, queue: &mut mpsc::Receiver<Outgoing>) -> Ended {
+    pub(super) async fn serve(
+        &self,
+        port: Port,
+        info: Option<PortInfo>,
+        queue: &mut mpsc::Receiver<Outgoing>,
+    ) -> Ended {
+        if self.events.send(LinkEvent::Up { link: self.id, port: info.map(Box::new) }).await.is_err() {
+            return Ok(());
+        }
         let (input, output) = tokio::io::split(port);
-        let (to_transmit, reactions) = mpsc::channel(REACTIONS);
+        let (sender, reactions) = mpsc::channel(REACTIONS);
+        let heard = Notify::new();
+        let to_transmit = ToTransmit { reactions: sender, heard: &heard };
         // What the port said last before it was gone.
         self.with_codec(|codec| codec.idle(|_| {}));
         tokio::select! {
             ended = self.receive(input, to_transmit) => ended,
-            ended = self.transmit(output, queue, reactions) => ended,
+            ended = self.transmit(output, queue, reactions, &heard) => ended,
         }
     }
 
-    async fn receive(&self, mut port: ReadHalf<SerialStream>, to_transmit: mpsc::Sender<Reaction>) -> Ended {
+    async fn receive(&self, mut port: ReadHalf<Port>, to_transmit: ToTransmit<'_>) -> Ended {
         let gap = self.settings.receive_gap.unwrap_or_else(|| self.with_codec(|codec| codec.gap()));
         let mut pool = BatchPool::new(self.id);
-        let mut chatter = Chatter::new(self.id);
+        let mut chatter = Chatter::new(self.id, self.settings.settle);
         let mut buffer = vec![0; READ_OCTETS];
         let mut gives_up_at = None;
-        if self.events.send(LinkEvent::Up { link: self.id }).await.is_err() {
-            return Ok(());
-        }
         loop {
             let mut batch = pool.take();
             let wake_at = [gives_up_at, chatter.due()].into_iter().flatten().min();
@@ -86,7 +98,7 @@ impl Line {
             let now = Instant::now();
             let sink = |found: Found<'_>| self.sort(now, found, &mut batch, &mut chatter, &to_transmit);
             match heard {
-                Some(Ok(0)) => return Err(DownReason::Lost("unplugged".to_owned())),
+                Some(Ok(0)) => return Err(self.ended()),
                 Some(Ok(octets)) => {
                     let is_partial = self.with_codec(|codec| {
                         codec.feed(&buffer[..octets], sink);
@@ -101,6 +113,7 @@ impl Line {
                 }
                 None => {}
             }
+            chatter.frames(batch.octets());
             if !batch.is_empty() && self.events.send(LinkEvent::Frames(batch)).await.is_err() {
                 return Ok(());
             }
@@ -119,11 +132,11 @@ impl Line {
         found: Found<'_>,
         batch: &mut FrameBatch,
         chatter: &mut Chatter,
-        to_transmit: &mpsc::Sender<Reaction>,
+        to_transmit: &ToTransmit<'_>,
     ) {
         let react = |reaction| {
             // Full: see `REACTIONS`.
-            let _ = to_transmit.try_send(reaction);
+            let _ = to_transmit.reactions.try_send(reaction);
         };
         match found {
             Found::Frame(Received { node, reach, signal, frame }) => {
@@ -132,30 +145,39 @@ impl Line {
                     Reach::Everyone => Cast::Group,
                 };
                 batch.push_from_radio(link_address(node), cast, signal, frame);
-                self.heard.notify_one();
+                to_transmit.heard.notify_one();
             }
             Found::Receipt(receipt) => {
                 if let Receipt::Refused(refusal) = receipt {
                     chatter.undelivered(refusal.into());
                 }
                 react(Reaction::Receipt);
-                self.heard.notify_one();
+                to_transmit.heard.notify_one();
             }
             Found::Answer(octets) => react(Reaction::Answer(octets.to_vec())),
             Found::Text(line) => chatter.text(now, line),
-            Found::Noise(noise) => chatter.noise(noise),
+            Found::Noise(noise) => chatter.noise(now, noise),
         }
+    }
+
+    /// Why there is nothing more to read.
+    fn ended(&self) -> DownReason {
+        DownReason::Lost(match self.settings.port {
+            PortName::Device(_) | PortName::Usb(_) => "unplugged".to_owned(),
+            PortName::Tcp { .. } => "the serial server has closed the connection".to_owned(),
+        })
     }
 
     async fn transmit(
         &self,
-        mut port: WriteHalf<SerialStream>,
+        mut port: WriteHalf<Port>,
         queue: &mut mpsc::Receiver<Outgoing>,
         mut reactions: mpsc::Receiver<Reaction>,
+        heard: &Notify,
     ) -> Ended {
         tokio::select! {
             () = sleep(self.settings.settle) => {}
-            () = self.heard.notified() => {}
+            () = heard.notified() => {}
         }
         let mut window = Window::new(self.with_codec(|codec| codec.flow()));
         loop {
@@ -186,7 +208,7 @@ impl Line {
             // One write() as long as the kernel has room: some firmware takes a pause for the end of a message.
             // No flush: it blocks the thread until the last bit is on the line.
             port.write_all(&octets).await.map_err(|error| lost(&error))?;
-            sleep(time_on_the_line(octets.len(), self.settings.baud) + self.settings.gap).await;
+            sleep(time_on_the_line(octets.len(), &self.settings) + self.settings.gap).await;
         }
     }
 
@@ -195,10 +217,10 @@ impl Line {
     }
 }
 
-/// How long octets take that have only reached the kernel: 10 bits each.
-fn time_on_the_line(octets: usize, baud: u32) -> Duration {
-    let octets = u32::try_from(octets).unwrap_or(u32::MAX);
-    Duration::from_secs(10).saturating_mul(octets) / baud.max(1)
+/// How long octets take that have only reached the kernel.
+fn time_on_the_line(octets: usize, settings: &SerialSettings) -> Duration {
+    let bits = u32::try_from(octets).unwrap_or(u32::MAX).saturating_mul(settings.format.bits());
+    Duration::from_secs(1).saturating_mul(bits) / settings.baud.max(1)
 }
 
 fn lost(error: &io::Error) -> DownReason {

@@ -217,7 +217,7 @@ const MAX_DATAGRAM: usize = 65_535;
 /// Receives until nobody listens to the events.
 async fn receive(link: LinkId, socket: UdpSocket, events: mpsc::Sender<LinkEvent>) {
     let mut pool = BatchPool::new(link);
-    let mut event = LinkEvent::Up { link };
+    let mut event = LinkEvent::Up { link, port: None };
     loop {
         // A full channel stops the receiving; the kernel's buffer holds what comes meanwhile, and then drops.
         if events.send(event).await.is_err() {
@@ -231,7 +231,7 @@ async fn receive(link: LinkId, socket: UdpSocket, events: mpsc::Sender<LinkEvent
                     return;
                 }
                 sleep(RETRY).await;
-                LinkEvent::Up { link }
+                LinkEvent::Up { link, port: None }
             }
         };
     }

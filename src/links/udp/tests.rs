@@ -29,7 +29,7 @@ async fn frames(inbox: &mut mpsc::Receiver<LinkEvent>, count: usize) -> Vec<(Pee
                 assert!(batch.iter().all(|frame| frame.cast == Cast::Unicast));
                 frames.extend(batch.iter().map(|frame| (frame.from, frame.bytes.to_vec())));
             }
-            LinkEvent::Up { link } => assert_eq!(link, LINK),
+            LinkEvent::Up { link, .. } => assert_eq!(link, LINK),
             event @ (LinkEvent::Down { .. }
             | LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }

@@ -260,6 +260,8 @@ impl Shadow {
             Notice::ClientLost { reason, .. } => {
                 let patience = match reason {
                     LossReason::KeepAlive | LossReason::Sleep => self.silence,
+                    // No link of this world is ever down.
+                    LossReason::LinkDown => None,
                     LossReason::NoAnswer => Some(settings.timers.t_retry * (u32::from(settings.timers.n_retry) + 1)),
                     // The broker's doing, whatever the client says.
                     LossReason::BrokerGone | LossReason::ClosedByBroker { .. } => Some(Duration::ZERO),

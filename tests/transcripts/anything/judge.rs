@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
     BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, Cast, ConnId, ConnectSpec, Delivery, Gateway, Input,
-    Instant, LinkAddress, LinkSettings, Message, Mode, Output, Outputs, Peer, PublishOutcome, Settings,
+    Instant, LinkAddress, LinkSettings, LinkState, Message, Mode, Output, Outputs, Peer, PublishOutcome, Settings,
     SubscribeOutcome, SubscriptionId, Token,
 };
 use mqttsn_gateway::wire::{self, Qos, ReturnCode};
@@ -67,6 +67,10 @@ pub(super) enum Step {
     /// One of the connections that were told to end has ended.
     Closed {
         which: Index,
+    },
+    /// The link that all clients are on is gone, or back.
+    Link {
+        is_up: bool,
     },
     /// Time passes, all at once.
     Passes {
@@ -219,6 +223,10 @@ impl Judge {
                 if let Some(conn) = self.pick(which, &[State::Ending]) {
                     self.close(conn);
                 }
+            }
+            Step::Link { is_up } => {
+                let state = if is_up { LinkState::Up } else { LinkState::Down };
+                self.handle(Input::Link { link: World::LINK, state });
             }
             Step::Passes { seconds } => {
                 self.now = self.now + Duration::from_secs(seconds.into());
