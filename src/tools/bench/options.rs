@@ -215,6 +215,9 @@ pub(super) struct GoalsArgs {
     /// How long each row measures
     #[arg(short = 'd', long, value_name = "SECONDS", default_value = "4", value_parser = some_time)]
     pub(super) duration: Duration,
+    /// Measure each row so many times, and tell the one in the middle: other programs disturb some of them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) repeat: u32,
     /// Only the rows whose names contain one of these words
     #[arg(value_name = "WORD")]
     pub(super) rows: Vec<String>,
