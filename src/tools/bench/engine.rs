@@ -40,7 +40,7 @@ pub(super) struct Engine {
     broker: Option<MqttConnection>,
     fleet: Fleet,
     progress: Progress,
-    /// Whether anything came from the gateway or the broker in the last turn.
+    /// When something last came, from the gateway or from the broker.
     heard_at: Instant,
     reachable: Reachable,
     set_up: SetUp,
