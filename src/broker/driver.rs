@@ -384,8 +384,11 @@ impl Driver {
         }
         self.retry_at = Some(now + pause);
         self.report(now, moment, reason, failure);
+        // A connection that breaks while the library still repeats what the one before has left makes it refuse its own
+        // PUBRELs and mix up the order. The ledger knows what is under way, and tells it to a new one.
+        let is_worn_out = moment == Moment::Up && self.setup.ledger.is_some();
         match attempt {
-            Attempt::Resume if next == version => Ok(()),
+            Attempt::Resume if next == version && !is_worn_out => Ok(()),
             Attempt::Resume | Attempt::Afresh => Err(Ending::Anew(next, attempt)),
         }
     }

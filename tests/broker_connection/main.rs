@@ -5,6 +5,7 @@ mod clients;
 mod core;
 mod delivering;
 mod embedded;
+mod interrupted;
 mod keeper;
 mod mosquitto;
 mod outages;

@@ -79,7 +79,7 @@ impl Trial {
             match self.rng.u8(..10) {
                 0..3 => self.kill_at_the_start(),
                 3..5 => self.kill_without_a_broker(),
-                5 if fate == BrokersFate::Dies => self.kill_the_broker(),
+                5..7 if fate == BrokersFate::Dies => self.kill_the_broker(),
                 _ => self.kill_after(800),
             }
         }
@@ -115,9 +115,18 @@ impl Trial {
     }
 
     fn kill_the_broker(&mut self) {
-        let gateway = self.kill().start();
-        gateway.wait_for_broker();
-        self.gateway = Some(gateway);
+        let home = self.kill();
+        if self.rng.bool() {
+            // Then it dies while the gateway hands over what it has kept.
+            self.site.cable.pull_out();
+            self.gateway = Some(home.start());
+            self.pause(400);
+            self.site.cable.plug_in();
+            self.kill_after(1);
+        } else {
+            self.gateway = Some(home.start());
+        }
+        self.gateway.as_ref().expect("one runs").wait_for_broker();
         self.pause(300);
         self.site.kill_broker();
         self.broker_kills += 1;

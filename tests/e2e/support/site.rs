@@ -174,7 +174,7 @@ fn assert_in_order(what: &str, messages: &[String], qos: &str) {
     for message in messages.iter().filter(|message| message.starts_with(qos)) {
         let newest = seen.last().copied();
         if seen.insert(message.as_str()) {
-            assert!(newest < Some(message.as_str()), "{what}: {message} came after {newest:?}");
+            assert!(newest < Some(message.as_str()), "{what}: {message} came after {newest:?}: {messages:?}");
         }
     }
 }
