@@ -2,16 +2,19 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::banner;
 use super::cli::GatewayArgs;
 use super::config::{Config, changed_limits};
+use super::store_words::{counted, outage_in_words, shown, store_in_words};
 use super::{complain, runtime, start};
 use crate::broker::{self, Protocol};
-use crate::core::LinkSettings;
+use crate::core::{LinkSettings, Record};
 use crate::links::udp::{self, TriedGroup};
 use crate::links::{OpenError, serial};
+use crate::store::{Inspection, Restored, Store};
 use crate::wire::Qos;
 
 /// Checks, prints what it finds to standard output, and returns 0 if nothing stands in the gateway's way.
@@ -97,6 +100,10 @@ fn explain(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
         }
         explain_advertise(&serial.link, report)?;
     }
+    report.fact("store", &store_in_words(&config.keeping))?;
+    for (index, words) in outage_in_words(config).iter().enumerate() {
+        report.fact(if index == 0 { "outage" } else { "" }, words)?;
+    }
     if let Some(words) = banner::prefix_in_words(&config.topic_prefix) {
         report.fact("topic prefix", &words)?;
     }
@@ -120,6 +127,9 @@ fn explain_advertise(link: &LinkSettings, report: &mut Report<impl Write>) -> io
 
 /// Tries what the gateway would open.
 fn attempt(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
+    if let Some(dir) = &config.keeping.dir {
+        report.tried(look_at_store(dir))?;
+    }
     for link in &config.udp {
         let listen = link.settings.listen;
         let mut groups = Vec::new();
@@ -150,6 +160,54 @@ fn attempt(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
         Some(address) => try_listen(address),
         None => try_broker(config),
     })
+}
+
+/// Says what a data directory is, and leaves it as it is.
+fn look_at_store(dir: &Path) -> Result<String, String> {
+    let found = Store::inspect(dir).map_err(|error| error.to_string())?;
+    let shown = shown(dir);
+    match found {
+        Inspection::Vacant => Ok(format!("there is no store in {shown} yet; one can be made")),
+        Inspection::Unclean => Ok(format!(
+            "there is a store in {shown}, of a gateway that was cut off; it is put in order at the next start"
+        )),
+        Inspection::InUse { holder } => {
+            let process = holder.map(|process| format!(" (process {process})")).unwrap_or_default();
+            Err(format!(
+                "the store in {shown} is in use by a gateway that runs{process}. If it is this gateway, all is well; \
+                 another one needs a data_dir of its own"
+            ))
+        }
+        Inspection::Ready(restored) => Ok(format!("the store in {shown} holds {}", content_in_words(&restored))),
+    }
+}
+
+fn content_in_words(restored: &Restored) -> String {
+    let (mut sessions, mut queued, mut kept) = (0, 0, 0);
+    for record in &restored.records {
+        match record {
+            Record::Session(_) => sessions += 1,
+            Record::Queued(_) => queued += 1,
+            Record::Upstream(_) => kept += 1,
+            Record::Topic(_)
+            | Record::Subscription(_)
+            | Record::Exchange(_)
+            | Record::Arrival(_)
+            | Record::Filter(_)
+            | Record::Checkpoint(_)
+            | Record::Completed(_) => {}
+        }
+    }
+    let unreadable = match restored.unreadable.len() {
+        0 => String::new(),
+        records => {
+            let records = counted(records, "record", "records");
+            format!("; {records} in it cannot be read, and left where they are")
+        }
+    };
+    let sessions = counted(sessions, "session", "sessions");
+    let queued = counted(queued, "message", "messages");
+    format!("{sessions}, {queued} for devices and {kept} for the broker{unreadable}")
 }
 
 fn try_listen(address: SocketAddr) -> Result<String, String> {

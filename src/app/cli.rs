@@ -28,6 +28,8 @@ Examples:
       list the serial ports and the names to use for them; probe PORT finds out baud rate and framing
   mqttsn-gateway check
       say what the configuration means, try the broker and each port
+  mqttsn-gateway sessions
+      which devices are there, and what waits for them
   mqttsn-gateway pub -t iot/home1/livingroom/temperature -m 21.5 -q 1
       publish through a running gateway, as a device would
 
@@ -51,6 +53,8 @@ pub enum Command {
     Run(GatewayArgs),
     /// Read the configuration, say what it means, try the broker and each port
     Check(GatewayArgs),
+    /// Show the devices that have a session with the gateway, running or stopped; end one
+    Sessions(SessionsArgs),
     /// List the serial ports of this machine: names that last, USB ids, and who holds them
     ///
     /// Programs of other users that hold a port are seen only by root.
@@ -67,6 +71,42 @@ pub enum Command {
     Sub(SubscribeArgs),
     /// Put load on any MQTT-SN gateway, and measure what becomes of it
     Bench(BenchArgs),
+}
+
+/// Whose sessions, and what about them.
+#[derive(Clone, Debug, Args)]
+pub struct SessionsArgs {
+    #[command(subcommand)]
+    pub command: Option<SessionsCommand>,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Configuration file of the gateway; without it gateway.toml in the working directory, if there is one
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// The gateway's data directory, in place of the file's
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<String>,
+}
+
+/// What is to be done with sessions.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// List all; the same as no subcommand at all
+    List,
+    /// Show what is in one: topics, subscriptions, messages that wait
+    Show {
+        /// The device's client id
+        client: String,
+    },
+    /// End one: its subscriptions and what waits for the device are given up; a connected device is told
+    Forget {
+        /// The device's client id
+        client: String,
+    },
 }
 
 /// The frames to explain.
@@ -105,7 +145,7 @@ pub struct GatewayArgs {
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
 
-    /// Where sessions are kept across restarts; so far only "", in memory
+    /// Where everything is kept that must survive a restart or a power cut; "" keeps it in memory
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
 
@@ -159,6 +199,7 @@ mod tests {
         match parse(line).unwrap() {
             Command::Run(args) => args.overrides(),
             other @ (Command::Check(_)
+            | Command::Sessions(_)
             | Command::Ports(_)
             | Command::Probe(_)
             | Command::Decode(_)
@@ -207,6 +248,18 @@ mod tests {
             run("mqttsn-gateway --udp 0.0.0.0:1 --udp [::1]:2 --serial COM3 --serial /dev/ttyUSB0,baud=57600");
         assert_eq!(overrides.udp, ["0.0.0.0:1", "[::1]:2"]);
         assert_eq!(overrides.serial.len(), 2);
+    }
+
+    #[test]
+    fn the_flags_of_sessions_stand_before_or_behind_what_is_to_be_done() {
+        for line in ["sessions show c1 --json --data-dir d", "sessions --json --data-dir d show c1"] {
+            let Ok(Command::Sessions(args)) = parse(&format!("mqttsn-gateway {line}")) else { panic!("{line}") };
+            assert!(matches!(args.command, Some(SessionsCommand::Show { client }) if client == "c1"), "{line}");
+            assert_eq!((args.json, args.data_dir.as_deref()), (true, Some("d")), "{line}");
+        }
+        let Ok(Command::Sessions(args)) = parse("mqttsn-gateway sessions") else { panic!("it needs no more") };
+        assert!(args.command.is_none());
+        assert_eq!(refusal("mqttsn-gateway sessions forget").exit_code(), 2);
     }
 
     #[test]

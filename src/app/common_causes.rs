@@ -98,6 +98,7 @@ impl Cause {
             | Notice::WillPublished { .. }
             | Notice::WillDropped { .. }
             | Notice::SessionExpired { .. }
+            | Notice::SessionForgotten { .. }
             | Notice::Undeliverable { .. }
             | Notice::Unacknowledged { .. }
             | Notice::QueueOverflow { .. }

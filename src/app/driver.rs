@@ -8,6 +8,7 @@ use tokio::time::{Instant as Clock, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::connections::Connections;
+use super::control::{self, Promises, Requests};
 use super::keeping::{Keeping, Legacy};
 use super::link_log::LinkLog;
 use super::signals::{Signal, Signals};
@@ -19,6 +20,7 @@ use crate::core::{
     BrokerEvent, ConnId, Gateway, Input, Instant, LinkId, LinkState, Output, Outputs, Peer, Restored, Settings,
 };
 use crate::links::{Frame, LinkEvent, Links, SendError};
+use crate::ops::control::{Answer, Asked, Request};
 use crate::store::StoreEvent;
 
 /// How long at the start the links wait to be heard until the broker has answered or failed to: a device that connects
@@ -52,6 +54,7 @@ pub(super) enum Ended {
 pub(super) struct Sources {
     pub(super) links: mpsc::Receiver<LinkEvent>,
     pub(super) broker: mpsc::Receiver<(ConnId, Vec<BrokerEvent>)>,
+    pub(super) requests: Requests,
     pub(super) signals: Signals,
 }
 
@@ -69,6 +72,7 @@ pub(super) struct Driver {
     outputs: Outputs,
     /// Answers to what the connections did not take; they go in before anything else.
     answers: VecDeque<(ConnId, BrokerEvent)>,
+    promises: Promises,
     words: Words,
     link_log: LinkLog,
     losses: Losses,
@@ -102,6 +106,7 @@ impl Driver {
             began: Instant::from_origin(since_epoch),
             outputs: Outputs::default(),
             answers: VecDeque::new(),
+            promises: Promises::default(),
             words: Words::new(),
             link_log,
             losses: Losses { frames: 0, commands: 0, rate: TokenBucket::new(1) },
@@ -132,6 +137,7 @@ impl Driver {
                     self.on_broker_events(conn, batch);
                 }
                 event = self.keeping.next_event() => self.on_store_event(event),
+                asked = sources.requests.next() => self.on_asked(asked),
                 () = self.connections.own_ended() => return Ended::Broken("the task of the broker connection".to_owned()),
                 link = self.links.next_ended() => return Ended::Broken(format!("a task of {}", self.links.describe(link))),
                 () = sleep_until(deaf_until.unwrap_or(self.origin)), if deaf_until.is_some() => deaf_until = None,
@@ -234,13 +240,37 @@ impl Driver {
 
     fn on_store_event(&mut self, event: StoreEvent) {
         match event {
-            StoreEvent::Stored(token) => self.handle(self.now(), Input::Stored(token), &[]),
+            StoreEvent::Stored(token) => {
+                self.promises.on_stored(token);
+                self.handle(self.now(), Input::Stored(token), &[]);
+            }
             StoreEvent::Failing { reason, remedy } => {
                 error!("the store cannot write: {reason}; {remedy}");
+                self.promises.on_failing(&reason);
                 self.handle(self.now(), Input::StoreFailing, &[]);
             }
             StoreEvent::Recovered => info!("the store writes again; nothing that was accepted is missing"),
         }
+    }
+
+    /// Answers those who run the gateway.
+    fn on_asked(&mut self, Asked { request, answer: asker }: Asked) {
+        let now = self.now();
+        let address = |peer: Peer| self.links.describe_peer(peer);
+        let answer = match request {
+            Request::Sessions { from } => control::sessions(&self.gateway, now, from, address),
+            Request::Session { client_id } => control::session(&self.gateway, now, &client_id, address),
+            Request::Forget { client_id } => match self.gateway.client(&client_id) {
+                None => Answer::NoSession,
+                Some(client) => {
+                    let answer = Answer::Forgotten { kept_for_broker: client.status.kept };
+                    self.handle(now, Input::Forget { client_id: &client_id }, &[]);
+                    return self.promises.answer(asker, answer, self.keeping.written());
+                }
+            },
+        };
+        // Who asked may have gone.
+        let _ = asker.send(answer);
     }
 
     fn on_broker_events(&mut self, conn: ConnId, batch: Vec<BrokerEvent>) {
@@ -354,7 +384,8 @@ mod tests {
         let keeping = (Keeping::without(), Legacy::default());
         let driver = Driver::new(Settings::default(), links, connections, keeping, None);
 
-        let sources = Sources { links: links_heard, broker, signals: Signals::listen().unwrap() };
+        let requests = Requests::none();
+        let sources = Sources { links: links_heard, broker, requests, signals: Signals::listen().unwrap() };
         let ended = timeout(Duration::from_secs(10), driver.run(sources)).await.expect("an end within 10 s");
         assert_eq!(ended, Ended::Broken(format!("a task of {name}")));
     }

@@ -1,20 +1,25 @@
 //! The store as the gateway uses it: what the core writes, what it is told, and what the broker connections keep there.
 
 use std::collections::BTreeMap;
+use std::path::{self, Path};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use tracing::{error, info, warn};
 
 use super::config::Config;
+use super::store_words::shown;
 use crate::broker::{Checkpoint, KeepError, Keeping as Kept, SessionKeeper};
 use crate::core::{
     CheckpointRecord, Durability, Instant, LinkId, PresenceRecord, Record, RecordKey, SessionNumber, SessionRecord,
     StoreOp, StoreToken, Token,
 };
-use crate::store::{Store, StoreEvent, Writer};
+use crate::store::{OpenError, Restored, Store, StoreEvent, StoreSettings, Writer};
+
+/// How often a store is tried to open that is in use.
+const ATTEMPTS: usize = 5;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
 
 /// The store, if there is one, and what waits to be handed to it.
 pub(super) struct Keeping {
@@ -55,7 +60,9 @@ impl Keeping {
             );
             return Ok((Self::without(), Legacy::default(), Durability::Nothing));
         };
-        let (store, found) = match Store::open(dir, config.keeping.settings) {
+        // As it is found from everywhere: a person reads it.
+        let dir = &path::absolute(dir).unwrap_or_else(|_| dir.clone());
+        let (store, found) = match open_patiently(dir, config.keeping.settings) {
             Ok(opened) => opened,
             Err(problem) if config.keeping.durability == Durability::BestEffort => {
                 error!("{problem}");
@@ -65,12 +72,14 @@ impl Keeping {
                 return Ok((Self::without(), Legacy::default(), Durability::Nothing));
             }
             Err(problem) => {
-                return Err(problem).context(
-                    "what devices are told must survive a restart; --data-dir \"\" starts without a store, and \
-                     [store] on_failure = \"continue\" goes on without one",
+                anyhow::bail!(
+                    "{problem}\n  what devices are told must survive a restart; to start all the same without a store, \
+                     set data_dir = \"\" or --data-dir \"\", or [store] on_failure = \"continue\""
                 );
             }
         };
+        let state = if found.fresh { ", which is empty yet" } else { "" };
+        info!("what must survive a restart or a power cut is kept in {}{state}", shown(dir));
         for unreadable in &found.unreadable {
             warn!("the store in {} holds what cannot be read: {unreadable}", dir.display());
         }
@@ -110,6 +119,11 @@ impl Keeping {
         }
         self.ops.push(op);
         self.written = token;
+    }
+
+    /// Returns the last operation of the core's.
+    pub(super) fn written(&self) -> StoreToken {
+        self.written
     }
 
     /// Hands over what was noted. To be called when all that one input has brought about is noted.
@@ -221,6 +235,17 @@ impl SessionKeeper for Keeper {
             }
         })
     }
+}
+
+/// Opens a store that somebody may still be looking at: `sessions` and `check` have it for a moment.
+fn open_patiently(dir: &Path, settings: StoreSettings) -> Result<(Store, Restored), OpenError> {
+    for _ in 1..ATTEMPTS {
+        match Store::open(dir, settings) {
+            Err(OpenError::InUse { .. }) => std::thread::sleep(BETWEEN_ATTEMPTS),
+            outcome @ (Ok(_) | Err(_)) => return outcome,
+        }
+    }
+    Store::open(dir, settings)
 }
 
 /// Nothing is done under the lock that could leave the value half changed.

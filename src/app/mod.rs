@@ -6,6 +6,7 @@ pub mod cli;
 mod common_causes;
 pub mod config;
 mod connections;
+mod control;
 pub mod decode;
 mod driver;
 mod keeping;
@@ -13,8 +14,10 @@ mod link_log;
 mod noise_log;
 pub mod ports;
 pub mod runtime;
+pub mod sessions;
 mod signals;
 pub mod start;
+mod store_words;
 mod trace;
 mod words;
 

@@ -16,6 +16,9 @@ pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
+    /// Never waited for. It ends a process whose file becomes larger than the system allows (`ulimit -f`), unless that
+    /// listens: then it is the write that fails, and whoever writes says so.
+    _file_too_large: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -26,6 +29,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            _file_too_large: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 

@@ -11,6 +11,7 @@ use super::banner;
 use super::cli::GatewayArgs;
 use super::config::Config;
 use super::connections::Connections;
+use super::control::Requests;
 use super::driver::{Driver, Ended, Sources};
 use super::keeping::Keeping;
 use super::signals::Signals;
@@ -83,7 +84,8 @@ async fn serve(mut config: Config) -> anyhow::Result<Ended> {
     let connections = Connections::start(broker, own, broker_sender);
     let settings = Settings { durability, ..config.core_settings() };
     let driver = Driver::new(settings, links, connections, (keeping, legacy), banner::broker_remedy(&config));
-    Ok(driver.run(Sources { links: link_events, broker: broker_events, signals }).await)
+    let requests = Requests::listen(&config, durability);
+    Ok(driver.run(Sources { links: link_events, broker: broker_events, requests, signals }).await)
 }
 
 /// What devices' own connections to the broker are told.

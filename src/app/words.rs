@@ -119,6 +119,13 @@ impl Words {
                     "the session of client {client_id:?} has ended: the client stayed away"
                 );
             }
+            Notice::SessionForgotten { client_id } => {
+                say!(
+                    INFO,
+                    client = &**client_id,
+                    "the session of client {client_id:?} was ended and forgotten, as asked"
+                );
+            }
             Notice::Refused { client_id, what } => {
                 say!(WARN, client = &**client_id, "client {client_id:?} was refused: {what}");
             }

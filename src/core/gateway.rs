@@ -17,7 +17,6 @@ use super::rates::{Strays, TokenBucket};
 use super::route::{MAX_NESTING, RouteRef};
 use super::session::{self, Parcel, Session};
 use super::sessions::{SessionKey, Sessions};
-use super::status::ClientStatus;
 use super::upstream::{Receipt, Recipient, Upstream};
 use super::{
     BrokerEvent, Cast, ConnId, Delivery, Input, Instant, LinkId, LinkState, Message, Notice, Origin, Outputs, Peer,
@@ -103,7 +102,12 @@ impl Gateway {
                 start = out.queue.len();
             }
             Input::StoreFailing => self.journal.on_failing(out),
-            Input::Shutdown => self.upstream.shut_down(out),
+            Input::Forget { client_id } => self.forget(now, client_id, out),
+            Input::Shutdown => {
+                self.upstream.shut_down(out);
+                // The end waits for nothing: what is not acknowledged now comes again.
+                start = out.queue.len();
+            }
         }
         if self.discovery.next_deadline().is_some_and(|due| due <= now) {
             let (discovery, mut cx) = self.discovery(now, out);
@@ -126,13 +130,6 @@ impl Gateway {
 
     pub fn stats(&self) -> &Stats {
         &self.stats
-    }
-
-    /// Returns the state of every client that has a session, connected or not, in a stable order.
-    ///
-    /// It walks through all sessions: made for people who ask, not for every frame.
-    pub fn clients(&self) -> impl Iterator<Item = ClientStatus<'_>> {
-        self.sessions.iter().filter_map(Session::status)
     }
 
     fn on_frame(&mut self, now: Instant, from: Peer, cast: Cast, bytes: &[u8], out: &mut Outputs) {

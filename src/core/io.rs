@@ -282,6 +282,11 @@ pub enum Input<'a> {
     Stored(StoreToken),
     /// The store cannot write. It tries again by itself; [`Input::Stored`] tells when it has succeeded.
     StoreFailing,
+    /// End this client's session, as those who run the gateway wish: the client is told if it is connected, and nothing
+    /// of the session is kept. What the gateway has answered for and keeps for the broker stays.
+    Forget {
+        client_id: &'a str,
+    },
     /// The gateway is about to stop: end the broker connections in order.
     Shutdown,
 }

@@ -237,9 +237,10 @@ fn is_refusal(octets: &[u8]) -> bool {
 fn is_a_promise(output: &Output, questions: &[Token]) -> bool {
     let Output::Broker { command, .. } = output else { return false };
     match command {
-        BrokerCommand::Ack { .. } => true,
+        // The end of a connection stays behind what was acknowledged on it.
+        BrokerCommand::Ack { .. } | BrokerCommand::Disconnect => true,
         BrokerCommand::Publish { token, .. } => token.is_some_and(is_durable),
         BrokerCommand::Subscribe { token, .. } => questions.contains(token),
-        BrokerCommand::Unsubscribe { .. } | BrokerCommand::Disconnect => false,
+        BrokerCommand::Unsubscribe { .. } => false,
     }
 }

@@ -47,5 +47,5 @@ pub use restore::Restored;
 pub use route::Route;
 pub use settings::{LinkSettings, Mode, Settings, Timers};
 pub use stats::Stats;
-pub use status::{ClientPhase, ClientStatus};
+pub use status::{ClientDetails, ClientPhase, ClientStatus};
 pub use time::Instant;

@@ -69,6 +69,10 @@ pub enum Notice {
     SessionExpired {
         client_id: ByteString,
     },
+    /// Those who run the gateway have ended the session.
+    SessionForgotten {
+        client_id: ByteString,
+    },
     /// Something a connected client asked for was refused.
     Refused {
         client_id: ByteString,

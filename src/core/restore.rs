@@ -171,7 +171,10 @@ impl Gateway {
                             self.journal.delete(out, RecordKey::Completed(token));
                         }
                         // The client has heard nothing and asks again.
-                        Fate::Lost => return false,
+                        Fate::Lost => {
+                            self.journal.delete(out, RecordKey::Exchange(record.session, record.msg_id));
+                            return true;
+                        }
                     }
                 }
                 session.restore_exchange(&record);

@@ -32,15 +32,15 @@ impl Sessions {
         self.slab.len()
     }
 
-    /// Returns all sessions, in a stable order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.slab.iter().map(|(_, session)| session)
+    /// Returns the sessions from this place on, in the order of their places.
+    pub(super) fn iter_from(&self, place: u32) -> impl Iterator<Item = &Session> {
+        (place as usize..self.slab.capacity()).filter_map(|index| self.slab.get(index))
     }
 
     /// Returns the sessions whose clients are reached over a link. It walks through all sessions: links rarely come and go.
     pub(super) fn behind(&self, link: LinkId) -> Vec<SessionKey> {
         let is_behind = |session: &&Session| session.route().is_some_and(|route| route.peer().link == link);
-        self.iter().filter(is_behind).map(Session::key).collect()
+        self.iter_from(0).filter(is_behind).map(Session::key).collect()
     }
 
     pub(super) fn get(&self, key: SessionKey) -> Option<&Session> {

@@ -1,3 +1,4 @@
-//! What the people who run the gateway see of it.
+//! What the people who run the gateway see of it, and how they ask it.
 
+pub mod control;
 pub mod logging;

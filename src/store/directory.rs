@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::open_error::OpenError;
 
-const FILE: &str = "store.redb";
-const LOCK: &str = "store.lock";
+pub(super) const FILE: &str = "store.redb";
+pub(super) const LOCK: &str = "store.lock";
 
 /// A directory that belongs to this process until it is dropped.
 ///
@@ -75,7 +75,8 @@ fn name_holder(mut file: &File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn holder(file: File) -> Option<u32> {
+/// Returns the process that has named itself in the lock.
+pub(super) fn holder(file: File) -> Option<u32> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()

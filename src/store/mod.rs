@@ -21,6 +21,7 @@ mod desk;
 mod directory;
 mod engine;
 mod format;
+mod inspection;
 mod key;
 mod label;
 mod open_error;
@@ -34,6 +35,7 @@ mod tests;
 
 pub use desk::{Failed, Writer};
 pub use format::Unreadable;
+pub use inspection::Inspection;
 pub use open_error::OpenError;
 pub use stats::StoreStats;
 pub use trouble::Trouble;

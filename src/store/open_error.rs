@@ -43,6 +43,7 @@ impl OpenError {
             | Trouble::ReadOnly
             | Trouble::NoPermission
             | Trouble::Gone
+            | Trouble::NoDirectory
             | Trouble::NeedsRepair
             | Trouble::Damaged(_)
             | Trouble::NotOurs

@@ -18,6 +18,8 @@ pub enum Trouble {
     NoPermission,
     #[error("the file is gone")]
     Gone,
+    #[error("it is not a directory")]
+    NoDirectory,
     #[error("another program has the file open")]
     InUse,
     #[error("the file was not closed in order and needs repair")]
@@ -48,6 +50,7 @@ impl Trouble {
                 format!("let the user that the gateway runs as read and write {shown} and the files in it")
             }
             Self::Gone => format!("was {shown} deleted or unmounted? Bring it back, or start the gateway again"),
+            Self::NoDirectory => "name another place in data_dir, or move away what is there".to_owned(),
             Self::InUse => format!("end the other program (`fuser -v {shown}/*` names it)"),
             Self::NeedsRepair => "start the gateway once: it repairs the file".to_owned(),
             Self::Damaged(_) | Self::NotOurs => format!(
@@ -69,6 +72,8 @@ impl From<io::Error> for Trouble {
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             io::ErrorKind::PermissionDenied => Self::NoPermission,
             io::ErrorKind::NotFound => Self::Gone,
+            // Only directories are made where something may be already.
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => Self::NoDirectory,
             io::ErrorKind::UnexpectedEof => Self::Damaged("it ends too early".to_owned()),
             io::ErrorKind::InvalidData => Self::Damaged(error.to_string()),
             _ => Self::Other(error.to_string()),

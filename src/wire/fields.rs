@@ -10,6 +10,17 @@ pub enum Qos {
     ExactlyOnce,
 }
 
+impl Qos {
+    /// Returns the level's number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::AtMostOnce => 0,
+            Self::AtLeastOnce => 1,
+            Self::ExactlyOnce => 2,
+        }
+    }
+}
+
 /// The two QoS bits of the flags octet: MQTT's three levels, and -1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QosField {

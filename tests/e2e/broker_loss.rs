@@ -27,7 +27,7 @@ fn a_gateway_without_a_broker_says_so_and_serves_when_the_broker_appears() {
 fn nothing_that_was_acknowledged_is_missing_after_the_broker_restarted() {
     let mut broker = Mosquitto::start();
     let gateway = Gateway::before(&broker.url(), &[]);
-    leave_a_session(broker.port(), "collector", "iot/home1/count");
+    leave_a_session(broker.port(), "collector", "1", "iot/home1/count");
 
     let mut node = Node::udp(gateway.udp());
     node.connect("counter");

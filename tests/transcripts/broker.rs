@@ -107,6 +107,13 @@ impl<'w> Broker<'w> {
         self.settles(publish, PublishOutcome::Accepted);
     }
 
+    /// PUBCOMP on the connection that has gone on with a client's publish of before a restart.
+    #[track_caller]
+    pub(crate) fn accepts_for(&mut self, client_id: &str, publish: Asked) {
+        let conn = self.world.broker.conn_of(client_id);
+        self.accepts(Asked { conn, ..publish });
+    }
+
     #[track_caller]
     pub(crate) fn refuses_publish(&mut self, publish: Asked, reason: u8) {
         self.settles(publish, PublishOutcome::Refused(BrokerReason(reason)));

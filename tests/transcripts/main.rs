@@ -34,6 +34,7 @@ mod aggregating {
     mod deliver;
     mod discovery;
     mod encapsulation;
+    mod forget;
     mod limits;
     mod links;
     mod lossy;
@@ -73,6 +74,7 @@ mod durable {
     mod deliver;
     mod discovery;
     mod encapsulation;
+    mod forget;
     mod limits;
     mod links;
     mod lossy;
@@ -118,6 +120,7 @@ mod transparent {
     mod deliver;
     mod discovery;
     mod encapsulation;
+    mod forget;
     mod limits;
     mod links;
     mod lossy;
@@ -139,5 +142,40 @@ mod transparent {
     // What a connection of its own makes possible.
     mod own_connection;
     mod own_outages;
+    mod own_sessions;
+}
+
+/// An MQTT connection for each client, with a store.
+#[path = "."]
+mod durable_transparent {
+    use crate::{broker, frames, world};
+
+    /// What the dialogues start from in this mode.
+    type World = world::WorldOver<world::DurableTransparent>;
+
+    mod connect;
+    mod conversations;
+    mod deliver;
+    mod discovery;
+    mod encapsulation;
+    mod limits;
+    mod lossy;
+    mod mapping;
+    mod matrix;
+    mod outages;
+    mod publish;
+    mod queueing;
+    mod quirks;
+    mod register;
+    mod retry;
+    mod sleep;
+    mod strays;
+    mod subscribe;
+    mod takeover;
+    mod will;
+
+    mod own_connection;
+    mod own_outages;
+    mod own_restarts;
     mod own_sessions;
 }

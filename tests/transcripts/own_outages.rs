@@ -154,7 +154,8 @@ fn an_outage_of_the_gateway_s_own_connection_is_no_client_s_business() {
     world.broker().gets("PUBLISH q0 ab x");
     world.client("D").connects("c2");
     world.client("D").says("080c626162000078 QoS -1");
-    world.notes("anonymous D refused: BrokerDown");
+    let why = if world.keeps() { "NotKept" } else { "BrokerDown" };
+    world.notes(&format!("anonymous D refused: {why}"));
     world.client("D").says("030101 SEARCHGW");
     world.passes(60.0);
 }

@@ -45,7 +45,8 @@ fn a_publish_that_was_not_stored_is_begun_again() {
 fn a_publish_that_never_reached_the_connection_is_begun_again() {
     let mut world = connected();
     publishing(&mut world);
-    world.restarts(&[]);
+    assert_eq!(world.restarts(&[]).dropped, 0, "it makes sense");
+    assert!(!world.store().records().any(|record| matches!(record, Record::Exchange(_))));
     world.broker().comes_back();
     world.client("C").says("080cc26162000778 DUP");
     let publish = world.broker().gets("PUBLISH q2 ab x");

@@ -26,6 +26,7 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::WillPublished { client_id, topic } => format!("will of {client_id} to {}", topic.as_str()),
         Notice::WillDropped { client_id, topic } => format!("will of {client_id} to {} dropped", topic.as_str()),
         Notice::SessionExpired { client_id } => format!("expired {client_id}"),
+        Notice::SessionForgotten { client_id } => format!("forgotten {client_id}"),
         Notice::Refused { client_id, what } => format!("refused {client_id}: {what:?}"),
         Notice::AnonymousRefused { peer: from, what } => format!("anonymous {} refused: {what:?}", peer(*from)),
         Notice::Undeliverable { client_id, topic, why } => {

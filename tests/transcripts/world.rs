@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
-    BrokerCommand, Cast, ClientPhase, ConnId, ConnectSpec, Durability, Gateway, Input, Instant, LinkAddress, LinkId,
-    LinkSettings, LinkState, Mode, Output, Outputs, Peer, Restored, Settings, Stats,
+    BrokerCommand, Cast, ClientDetails, ClientPhase, ConnId, ConnectSpec, Durability, Gateway, Input, Instant,
+    LinkAddress, LinkId, LinkSettings, LinkState, Mode, Output, Outputs, Peer, Restored, Settings, Stats,
 };
 use mqttsn_gateway::wire::TopicId;
 
@@ -52,6 +52,9 @@ pub(crate) struct Transparent;
 /// Aggregating, with a store that has everything at once.
 pub(crate) struct Durable;
 
+/// Transparent, with a store that has everything at once.
+pub(crate) struct DurableTransparent;
+
 pub(crate) trait IsMode {
     const MODE: Mode;
     const DURABILITY: Durability = Durability::Nothing;
@@ -59,6 +62,11 @@ pub(crate) trait IsMode {
 
 impl IsMode for Durable {
     const MODE: Mode = Mode::Aggregating;
+    const DURABILITY: Durability = Durability::Strict;
+}
+
+impl IsMode for DurableTransparent {
+    const MODE: Mode = Mode::Transparent;
     const DURABILITY: Durability = Durability::Strict;
 }
 
@@ -272,6 +280,21 @@ impl World {
     pub(crate) fn sets_the_clock_back(&mut self, seconds: f64) {
         let since_origin = self.now.since_origin() - Duration::from_secs_f64(seconds);
         self.now = Instant::from_origin(since_origin);
+    }
+
+    /// Those who run the gateway end a client's session.
+    #[track_caller]
+    pub(crate) fn forgets(&mut self, client_id: &str) {
+        self.input(Input::Forget { client_id });
+    }
+
+    /// The clients that have a session, each with its phase.
+    pub(crate) fn clients(&self) -> Vec<String> {
+        self.gateway.clients().map(|client| format!("{} {}", client.client_id, client.phase)).collect()
+    }
+
+    pub(crate) fn client_details(&self, client_id: &str) -> Option<ClientDetails<'_>> {
+        self.gateway.client(client_id)
     }
 
     pub(crate) fn stats(&self) -> &Stats {

@@ -1,5 +1,8 @@
 //! The parser's complaints in plain words: unknown keys with the nearest known one, wrong types with an example.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use super::problem::Step;
 
 /// Every key with its default and its meaning, as the user sees it; the source of the examples.
@@ -23,7 +26,7 @@ pub(super) fn explain(path: &[Step], message: &str, is_section: impl Fn(&str) ->
     }
     if message.starts_with("missing field ") {
         let key = quoted.next().unwrap_or_default();
-        return (format!("{section} needs `{key}`"), example(section.name, key).into_iter().collect());
+        return (format!("{section} needs `{key}`"), example(&section.name, key).into_iter().collect());
     }
     wrong_value(&section, path, message)
 }
@@ -33,7 +36,7 @@ fn unknown_key(section: &Section, key: &str, known: &[&str]) -> (String, Vec<Str
         return (format!("{} is not in this version yet; {remedy}", section.named(key)), Vec::new());
     }
     let nearest = nearest(key, known.iter().copied());
-    let (what, which) = match section.name {
+    let (what, which) = match &*section.name {
         "" => (format!("unknown section [{key}]"), nearest.map(header)),
         _ => (format!("unknown key `{key}` in {section}"), nearest.map(|known| format!("`{known}`"))),
     };
@@ -79,11 +82,11 @@ fn wrong_value(section: &Section, path: &[Step], message: &str) -> (String, Vec<
     match path.last() {
         Some(Step::Key(key)) if key == "password" => (
             format!("{} must be {}", section.named(key), plain(expected)),
-            example(section.name, key).into_iter().collect(),
+            example(&section.name, key).into_iter().collect(),
         ),
-        Some(Step::Key(key)) if !section.name.is_empty() && section.name != key.as_str() => (
+        Some(Step::Key(key)) if !section.name.is_empty() && section.own_key() != key => (
             format!("{} must be {}, not {found}", section.named(key), plain(expected)),
-            example(section.name, key).into_iter().collect(),
+            example(&section.name, key).into_iter().collect(),
         ),
         _ => (
             format!(
@@ -160,37 +163,49 @@ fn reference_lines(key: &str) -> impl Iterator<Item = (&'static str, &'static st
 
 /// The section in which a path ends.
 struct Section<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
 }
 
 impl<'a> Section<'a> {
     fn of(path: &'a [Step]) -> Self {
         match path {
-            [Step::Key(name), _, ..] => Self { name },
-            [Step::Key(name)] if REFERENCE.contains(&format!("[{name}]")) => Self { name },
-            _ => Self { name: "" },
+            [Step::Key(outer), Step::Key(inner), ..] if is_in_reference(&format!("{outer}.{inner}")) => {
+                Self { name: Cow::Owned(format!("{outer}.{inner}")) }
+            }
+            [Step::Key(name), _, ..] => Self { name: Cow::Borrowed(name) },
+            [Step::Key(name)] if is_in_reference(name) => Self { name: Cow::Borrowed(name) },
+            _ => Self { name: Cow::Borrowed("") },
         }
     }
 
     /// A key of this section, or a section if this is the file's top level.
     fn named(&self, key: &str) -> String {
-        match self.name {
+        match &*self.name {
             "" => header(key),
             _ => format!("`{key}` in {self}"),
         }
     }
+
+    /// The last part of the section's name: the key that it is in the section around it.
+    fn own_key(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or_default()
+    }
 }
 
-impl std::fmt::Display for Section<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&header(self.name))
+impl fmt::Display for Section<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&header(&self.name))
     }
+}
+
+fn is_in_reference(section: &str) -> bool {
+    REFERENCE.contains(&format!("[{section}]"))
 }
 
 /// A section's name as it stands in the file.
 fn header(section: &str) -> String {
     match section {
-        "udp" | "serial" | "queue" => format!("[[{section}]]"),
+        "udp" | "serial" | "queue" | "outage.topic" => format!("[[{section}]]"),
         _ => format!("[{section}]"),
     }
 }

@@ -1,8 +1,9 @@
 //! What the configuration says about the store, and about messages while the broker is away.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::check::one_of;
+use super::check::{meant, one_of, or};
 use super::problem::{Problem, Step};
 use super::raw::{RawOutage, RawOutageTopic, RawStore};
 use super::topics::filter_in;
@@ -27,6 +28,9 @@ const ON_FAILURE: [Durability; 2] = [Durability::Strict, Durability::BestEffort]
 const MOST_MESSAGES: u64 = 100_000_000;
 const MOST_OCTETS: u64 = 1 << 40;
 
+/// Devices ask again after 10 to 15 seconds without an answer (MQTT-SN 1.2 §7.2, T_RETRY).
+const LONGEST_COMMIT: Duration = Duration::from_secs(10);
+
 /// Returns a policy's name in the file.
 pub(super) fn policy_name(policy: OutagePolicy) -> &'static str {
     match policy {
@@ -49,6 +53,11 @@ pub(super) fn keeping(data_dir: &str, raw: &RawStore) -> Result<Keeping, Problem
     let RawStore { on_failure, commit_every } = raw;
     let named = ON_FAILURE.into_iter().find(|durability| failure_name(*durability) == on_failure);
     let durability = named.ok_or_else(|| one_of(["store", "on_failure"], on_failure, &ON_FAILURE.map(failure_name)))?;
+    if commit_every.0 > LONGEST_COMMIT {
+        return Err(Problem::at(["store", "commit_every"], "`commit_every` in [store] must be from 0s to 10s").hint(
+            "acknowledgements wait as long, and devices ask again after 10s: commit_every = \"1s\" spares SD cards",
+        ));
+    }
     let settings = StoreSettings { commit_every: commit_every.0, ..StoreSettings::default() };
     Ok(match data_dir {
         "" => Keeping { dir: None, durability: Durability::Nothing, settings },
@@ -70,6 +79,7 @@ pub(super) fn outage(raw: RawOutage) -> Result<OutageSettings, Problem> {
     let count = |key: &'static str, value: u64, most: u64| {
         usize::try_from(value).ok().filter(|_| (1..=most).contains(&value)).ok_or_else(|| {
             Problem::at(["outage", key], format!("`{key}` in [outage] must be from 1 to {most}, not {value}"))
+                .hint("policy = \"drop\" keeps no messages")
         })
     };
     if max_age.0.is_some_and(|age| age.is_zero()) {
@@ -92,13 +102,17 @@ fn rule(index: usize, raw: &RawOutageTopic) -> Result<OutageRule, Problem> {
     let named = |key: &'static str, name: &Option<String>| {
         let policy = name.as_deref().map(|name| {
             policy_named(name, |known| {
-                let text = format!("`{key}` in [[outage.topic]] cannot be {name:?}; use {}", known.join(" or "));
-                at(index, key, text)
+                let (meant, known) = (meant(name, known), or(known));
+                at(index, key, format!("`{key}` in [[outage.topic]] cannot be {name:?}{meant}; use {known}"))
             })
         });
         policy.transpose()
     };
     let max_age = max_age.map(|age| age.0);
+    if max_age.flatten().is_some_and(|age| age.is_zero()) {
+        return Err(at(index, "max_age", "`max_age` in [[outage.topic]] must be longer than 0s".into())
+            .hint("max_age = \"never\" keeps messages as long as it takes; policy = \"drop\" keeps none"));
+    }
     Ok(OutageRule { filter, policy: named("policy", policy)?, qos0: named("qos0", qos0)?, max_age })
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::QueuePolicy;
+use crate::core::{Durability, OutagePolicy, QueuePolicy};
 use crate::wire::framing::Framing;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn an_unknown_key_names_its_line_the_nearest_key_and_the_known_ones() {
     assert_eq!(
         complaint("[brokr]\nurl = \"mqtt://localhost\"\n"),
         "gateway.toml:1:2: unknown section [brokr]; did you mean [broker]?\n  \
-         known sections: gateway, broker, udp, serial, queue, predefined, timers, limits, log"
+         known sections: gateway, broker, udp, serial, store, outage, queue, predefined, timers, limits, log"
     );
     assert_eq!(
         complaint("[log]\nzzz = 1\n"),
@@ -46,17 +46,12 @@ fn a_key_above_the_first_section_names_the_section_where_it_belongs() {
     assert_eq!(
         complaint("zzz = 1\n"),
         "gateway.toml:1:1: unknown key `zzz` above the first section\n  \
-         known sections: gateway, broker, udp, serial, queue, predefined, timers, limits, log"
+         known sections: gateway, broker, udp, serial, store, outage, queue, predefined, timers, limits, log"
     );
 }
 
 #[test]
 fn a_key_of_a_later_version_says_so() {
-    assert_eq!(
-        complaint("[gateway]\ndata_dir = \"data\"\n"),
-        "gateway.toml:2:12: `data_dir` is not in this version yet; use \"\"\n  \
-         sessions and queues are kept in memory and end with the gateway"
-    );
     assert_eq!(
         complaint("[[serial]]\nport = \"COM3\"\nframing = \"xbe\"\n"),
         "gateway.toml:3:11: `framing` in [[serial]] cannot be \"xbe\" (did you mean \"xbee\"?); use \"raw\" or \"slip\" \
@@ -296,6 +291,118 @@ fn queue_rules_keep_their_order_and_their_words_are_checked() {
 }
 
 #[test]
+fn the_store_is_configured_and_its_mistakes_named() {
+    let text = "[gateway]\ndata_dir = \"/var/lib/x\"\n[store]\non_failure = \"continue\"\ncommit_every = \"1s\"\n";
+    let keeping = parse(text).unwrap().keeping;
+    assert_eq!(keeping.dir.as_deref(), Some(Path::new("/var/lib/x")));
+    assert_eq!((keeping.durability, keeping.settings.commit_every), (Durability::BestEffort, Duration::from_secs(1)));
+    let keeping = parse("[gateway]\ndata_dir = \"\"\n").unwrap().keeping;
+    assert_eq!((keeping.dir, keeping.durability), (None, Durability::Nothing));
+    for (text, message) in [
+        (
+            "on_failure = \"ignore\"",
+            ":2:14: `on_failure` in [store] cannot be \"ignore\"; use \"refuse\" or \"continue\"",
+        ),
+        (
+            "on_failure = true",
+            ":2:14: `on_failure` in [store] must be text in quotes, not true\n  example: on_failure =",
+        ),
+        (
+            "commit_every = 20",
+            "`commit_every` in [store] must be a duration with its unit, in quotes, not 20\n  example: ",
+        ),
+        (
+            "commit_every = \"1h\"",
+            ":2:16: `commit_every` in [store] must be from 0s to 10s\n  acknowledgements wait as",
+        ),
+        (
+            "comit_every = \"1s\"",
+            ":2:1: unknown key `comit_every` in [store]; did you mean `commit_every`?\n  known keys: ",
+        ),
+    ] {
+        let complaint = complaint(&format!("[store]\n{text}\n"));
+        assert!(complaint.contains(message), "{complaint}");
+    }
+}
+
+#[test]
+fn outage_rules_keep_their_order_and_have_what_they_do_not_name_from_the_section() {
+    let text = "[outage]\nqos0 = \"latest\"\nmax_age = \"1h\"\nmessages = 5\nbytes = 6\n\
+                [[outage.topic]]\nfilter = \"cmd/#\"\npolicy = \"drop\"\nmax_age = \"never\"\n\
+                [[outage.topic]]\nfilter = \"#\"\n";
+    let outage = parse(text).unwrap().outage;
+    assert_eq!((outage.policy, outage.qos0), (OutagePolicy::Keep, OutagePolicy::Latest));
+    assert_eq!((outage.max_age, outage.messages, outage.octets), (Some(Duration::from_secs(3_600)), 5, 6));
+    let [commands, rest] = outage.rules.as_slice() else { panic!("{outage:?}") };
+    assert_eq!((commands.policy, commands.qos0, commands.max_age), (Some(OutagePolicy::Drop), None, Some(None)));
+    assert_eq!((rest.filter.as_str(), rest.policy, rest.max_age), ("#", None, None));
+}
+
+#[test]
+fn a_mistake_about_outages_names_its_section_and_line() {
+    for (text, message) in [
+        (
+            "[outage]\npolicy = \"kep\"",
+            ":2:10: `policy` in [outage] cannot be \"kep\" (did you mean \"keep\"?); use \"keep\"",
+        ),
+        (
+            "[outage]\nmessages = 0",
+            ":2:12: `messages` in [outage] must be from 1 to 100000000, not 0\n  policy = \"drop\"",
+        ),
+        (
+            "[outage]\nbytes = \"1M\"",
+            ":2:9: `bytes` in [outage] must be a whole number, not \"1M\"\n  example: bytes = ",
+        ),
+        ("[outage]\nmax_age = \"0s\"", ":2:11: `max_age` in [outage] must be longer than 0s"),
+        ("[outage]\nmax_aeg = \"1s\"", ":2:1: unknown key `max_aeg` in [outage]; did you mean `max_age`?"),
+        (
+            "[outage]\ntopic = \"a\"",
+            ":2:9: [[outage.topic]] must be a list of sections, not \"a\"\n  write the section as ",
+        ),
+        (
+            "[outage.topic]\nfilter = \"a\"",
+            ": [[outage.topic]] must be a list of sections, not a table\n  write the section as ",
+        ),
+        ("[[outage.topics]]\nfilter = \"a\"", ":1:10: unknown key `topics` in [outage]; did you mean `topic`?"),
+        (
+            "[[outage.topic]]\npolicy = \"keep\"",
+            ":1:1: [[outage.topic]] needs `filter`\n  example: filter = \"telemetry/#\"",
+        ),
+        (
+            "[[outage.topic]]\nfilter = \"a\"\npolcy = \"keep\"",
+            ":3:1: unknown key `polcy` in [[outage.topic]]; did you mean `policy`?\n  \
+             known keys: filter, policy, qos0, max_age",
+        ),
+        (
+            "[[outage.topic]]\nfilter = \"a\"\npolicy = 1",
+            ":3:10: `policy` in [[outage.topic]] must be text in quotes, not 1\n  example: policy = \"keep\"",
+        ),
+        (
+            "[[outage.topic]]\nfilter = \"a\"\n[[outage.topic]]\nfilter = \"b\"\nqos0 = \"lates\"",
+            ":5:8: `qos0` in [[outage.topic]] cannot be \"lates\" (did you mean \"latest\"?); \
+             use \"keep\" or \"latest\" or \"drop\"",
+        ),
+        (
+            "[[outage.topic]]\nfilter = \"a\"\nmax_age = \"0s\"",
+            ":3:11: `max_age` in [[outage.topic]] must be longer than 0s\n  max_age = \"never\"",
+        ),
+        (
+            "[[outage.topic]]\nfilter = \"a\"\nmax_age = 5",
+            ":3:11: `max_age` in [[outage.topic]] must be a duration with its unit, in quotes, or \"never\", not 5\n  \
+             example: max_age = ",
+        ),
+        ("[[outage.topic]]\nfilter = \"a/#/b\"", ":2:10: `filter` in [[outage.topic]] cannot be \"a/#/b\""),
+        (
+            "[[outage.topic]]\nfilter = \"a\"\n[[outage.topic]]\nfilter = \"a\"",
+            ":4:10: two [[outage.topic]] sections are about \"a\", and the first decides\n  keep one of them",
+        ),
+    ] {
+        let complaint = complaint(&format!("{text}\n"));
+        assert!(complaint.contains(message), "{complaint}\nlacks {message}");
+    }
+}
+
+#[test]
 fn multicast_groups_are_read_and_their_mistakes_named() {
     let text = "[[udp]]\nmulticast = [\"225.1.1.1:1883\", \"[ff1e:feed:caca:dead::1]:1883\"]\n\
                 multicast_interfaces = [\"eth0\"]\nmulticast_ttl = 3\nadvertise = \"15m\"\n";
@@ -423,12 +530,26 @@ mod the_reference_file {
     #[test]
     fn lists_every_key() {
         // What the parser would accept, in its own words.
-        for section in ["gateway", "broker", "udp", "serial", "queue", "timers", "limits", "log"] {
-            let is_list = matches!(section, "udp" | "serial" | "queue");
+        let sections = [
+            "gateway",
+            "broker",
+            "udp",
+            "serial",
+            "store",
+            "outage",
+            "outage.topic",
+            "queue",
+            "timers",
+            "limits",
+            "log",
+        ];
+        for section in sections {
+            let is_list = matches!(section, "udp" | "serial" | "queue" | "outage.topic");
             let header = if is_list { format!("[[{section}]]") } else { format!("[{section}]") };
             let complaint = complaint(&format!("{header}\nno_such_key = 1\n"));
             let (_, known) = complaint.split_once("known keys: ").unwrap();
-            for key in known.split(", ") {
+            let is_section = |key: &str| REFERENCE.contains(&format!("[{section}.{key}]"));
+            for key in known.split(", ").filter(|key| !is_section(key)) {
                 assert!(example(section, key).is_some(), "{key} of [{section}] is missing in gateway.toml");
             }
         }

@@ -279,6 +279,9 @@ impl Session {
                 in_flight.parcel.sent_as = Some(self.outbox.next_msg_id());
                 if in_flight.parcel.message.qos == Qos::ExactlyOnce {
                     self.entry.keep_parcel(cx, &mut in_flight.parcel, Progress::Owed);
+                    if let Some(receipt) = &in_flight.parcel.receipt {
+                        cx.upstream.take_over(receipt);
+                    }
                 }
             }
             in_flight.proceed(Step::Publish { topic }, cx.now);

@@ -143,6 +143,7 @@ impl Session {
     pub(super) fn forget_stored(&mut self, cx: &mut Context<'_>) {
         if self.entry.copy != Copy::Missing {
             self.entry.promise(cx, StoreOp::ForgetSession(self.entry.number));
+            cx.upstream.forget_session(self.entry.number);
             self.entry.copy = Copy::Missing;
         }
     }

@@ -10,6 +10,7 @@ mod outbox;
 mod presence;
 mod publish;
 mod register;
+mod status;
 mod subscribe;
 mod will;
 
@@ -22,7 +23,6 @@ use super::mapping::Prefix;
 use super::notice::{LossReason, Notice};
 use super::route::Route;
 use super::sessions::SessionKey;
-use super::status::{ClientPhase, ClientStatus};
 use super::topics::Registry;
 use super::upstream::Owner;
 use super::{Instant, SessionNumber, Timers};
@@ -131,29 +131,6 @@ impl Session {
 
     pub(super) fn is_asleep(&self) -> bool {
         matches!(self.phase, Phase::Asleep(_))
-    }
-
-    /// Returns what can be said of the session from outside, or `None` if it is over.
-    pub(super) fn status(&self) -> Option<ClientStatus<'_>> {
-        let phase = match &self.phase {
-            Phase::Handshake(_) => ClientPhase::Handshake,
-            Phase::Active(_) if self.cut_off.is_some() => ClientPhase::Asleep,
-            Phase::Active(_) => ClientPhase::Active,
-            Phase::Asleep(_) => ClientPhase::Asleep,
-            Phase::Awake { .. } => ClientPhase::Awake,
-            Phase::Away { .. } => ClientPhase::Away,
-            Phase::Over => return None,
-        };
-        Some(ClientStatus {
-            client_id: &self.client_id,
-            phase,
-            peer: self.route().map(Route::peer),
-            topics: self.registry.len(),
-            subscriptions: self.subscriptions.len(),
-            publishes: self.uplink.len(),
-            queued: self.outbox.len(),
-            queued_octets: self.outbox.octets(),
-        })
     }
 
     pub(super) fn registry(&self) -> &Registry {
@@ -390,6 +367,19 @@ impl Session {
         let expires = cx.now + cx.settings.timers.session_expiry;
         self.freed = self.phase.depart(expires);
         self.touch();
+    }
+
+    /// Those who run the gateway end the session, wherever the client is. A connected one hears of it; its will goes out,
+    /// because it was not the client that took its leave.
+    pub(super) fn forget(&mut self, cx: &mut Context<'_>) {
+        cx.notice(Notice::SessionForgotten { client_id: self.client_id.clone() });
+        if !self.is_asleep() {
+            self.answer(cx, Disconnect { duration: None });
+        }
+        if self.phase.former() == Former::Connected {
+            self.publish_will(cx);
+        }
+        self.end(cx);
     }
 
     /// Ends the session: nothing of it is left on the broker's side, and the table removes it.

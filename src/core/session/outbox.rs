@@ -224,6 +224,12 @@ impl Outbox {
     }
 
     /// Returns all that the client is owed, the message in flight first.
+    pub(super) fn parcels(&self) -> impl Iterator<Item = &Parcel> {
+        let in_flight = self.in_flight.as_ref().map(|in_flight| &in_flight.parcel);
+        in_flight.into_iter().chain(&self.queue)
+    }
+
+    /// Returns the same, to be changed.
     pub(super) fn parcels_mut(&mut self) -> impl Iterator<Item = &mut Parcel> {
         let in_flight = self.in_flight.as_mut().map(|in_flight| &mut in_flight.parcel);
         in_flight.into_iter().chain(&mut self.queue)

@@ -321,6 +321,11 @@ impl Subscriptions {
         self.granted.len() + usize::from(self.pending.as_ref().is_some_and(is_new))
     }
 
+    /// Returns what was granted, each with the QoS that the client asked for.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicFilter, Qos)> {
+        self.granted.iter().map(|subscription| (&subscription.filter, subscription.qos))
+    }
+
     /// Returns how the client named this topic when it subscribed to it, unless by its full name.
     pub(super) fn named_as(&self, topic: &TopicName) -> Option<TopicRef> {
         let is_it = |subscription: &&Subscription| subscription.filter.as_str() == topic.as_str();

@@ -94,6 +94,11 @@ impl Registry {
         Some(self.ranked(rank).id)
     }
 
+    /// Returns every id with its name, ascending by id.
+    pub fn iter(&self) -> impl Iterator<Item = (TopicId, &TopicName)> {
+        self.topics.iter().map(|topic| (topic.id, &topic.name))
+    }
+
     /// Returns what the client knows about `id`, or `None` if the id stands for nothing.
     pub fn knowledge(&self, id: TopicId) -> Option<Knowledge> {
         let position = self.position(id).ok()?;

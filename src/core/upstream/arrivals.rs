@@ -48,12 +48,23 @@ impl Arrivals {
 
     /// The broker has forgotten the session of a connection, and nothing comes again.
     pub(super) fn clear(&mut self, out: &mut Outputs, journal: &mut Journal, session: SessionNumber) {
-        let all = (session, PacketId(0))..=(session, PacketId(u16::MAX));
-        let known: Vec<PacketId> = self.contents.range(all).map(|((_, packet), _)| *packet).collect();
-        for packet in known {
-            self.contents.remove(&(session, packet));
+        for packet in self.take(session) {
             journal.delete(out, RecordKey::Arrival(session, packet.0));
         }
+    }
+
+    /// The session is over, in the store too.
+    pub(super) fn forget(&mut self, session: SessionNumber) {
+        self.take(session);
+    }
+
+    fn take(&mut self, session: SessionNumber) -> Vec<PacketId> {
+        let all = (session, PacketId(0))..=(session, PacketId(u16::MAX));
+        let known: Vec<PacketId> = self.contents.range(all).map(|((_, packet), _)| *packet).collect();
+        for packet in &known {
+            self.contents.remove(&(session, *packet));
+        }
+        known
     }
 }
 
@@ -63,4 +74,18 @@ fn content_of(message: &Message) -> u64 {
     message.topic.as_str().hash(&mut hasher);
     message.payload.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_over_takes_its_arrivals_and_no_others_with_it() {
+        let mut arrivals = Arrivals::default();
+        let record = |session| ArrivalRecord { session: SessionNumber(session), packet: 7, content: 1 };
+        [1, 2].iter().for_each(|session| arrivals.restore(&record(*session)));
+        arrivals.forget(SessionNumber(1));
+        assert_eq!(arrivals.contents.keys().copied().collect::<Vec<_>>(), [(SessionNumber(2), PacketId(7))]);
+    }
 }

@@ -73,10 +73,14 @@ impl Deliveries {
 
     /// Takes one client's part as done. Receipts from before [`Deliveries::forget`] or an early end do nothing.
     pub(super) fn settle(&mut self, receipt: Receipt) {
-        let Some(index) = receipt.number.0.checked_sub(self.first) else { return };
-        if let Some(open) = usize::try_from(index).ok().and_then(|index| self.open.get_mut(index)) {
+        if let Some(open) = self.find(receipt.number) {
             open.waiting = open.waiting.saturating_sub(1);
         }
+    }
+
+    /// Takes what the message is to be remembered by, once.
+    pub(super) fn take_arrival(&mut self, receipt: &Receipt) -> Option<Arrival> {
+        self.find(receipt.number)?.arrival.take()
     }
 
     /// Returns the next delivery to acknowledge to the broker, in order.
@@ -102,6 +106,11 @@ impl Deliveries {
     pub(super) fn forget(&mut self) {
         self.first += self.open.len() as u64;
         self.open.clear();
+    }
+
+    fn find(&mut self, number: DeliveryNumber) -> Option<&mut Open> {
+        let index = number.0.checked_sub(self.first)?;
+        self.open.get_mut(usize::try_from(index).ok()?)
     }
 
     fn pop(&mut self) -> Option<(Delivery, Option<Arrival>)> {

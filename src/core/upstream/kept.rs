@@ -85,6 +85,11 @@ impl Kept {
         self.by_client.contains_key(client)
     }
 
+    /// Returns how many messages of this client wait or are on their way.
+    pub(super) fn of(&self, client: &ByteString) -> usize {
+        self.by_client.get(client).copied().unwrap_or_default()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -127,7 +132,8 @@ impl Kept {
 
     /// Takes over a message that is on its way to the broker already, under `token`.
     pub(super) fn adopt(&mut self, means: &mut Means<'_>, client: ByteString, message: Message, token: Token) -> u64 {
-        let Means { out, journal, .. } = means;
+        let Means { out, journal, stats, .. } = means;
+        stats.kept += 1;
         let place = journal.number();
         let token = (message.qos == Qos::ExactlyOnce).then_some(token);
         let (policy, state) = (OutagePolicy::Keep, State::UnderWay);

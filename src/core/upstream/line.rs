@@ -109,6 +109,11 @@ impl Line {
         self.acknowledge(out);
     }
 
+    /// Returns what a message is known by when it comes again, unless that is noted already.
+    pub(super) fn take_over(&mut self, receipt: &Receipt) -> Option<Arrival> {
+        self.deliveries.take_arrival(receipt)
+    }
+
     pub(super) fn take_taken(&mut self) -> Vec<Arrival> {
         std::mem::take(&mut self.taken)
     }

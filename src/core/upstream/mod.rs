@@ -57,7 +57,7 @@ pub(super) struct Upstream {
     held: Held,
     origin: Origin,
     arrivals: Arrivals,
-    /// What has been acknowledged to the broker on clients' own connections, to be noted at the end of the turn.
+    /// What has been taken over from the broker on clients' own connections, to be noted at the end of the turn.
     taken: Vec<(SessionNumber, Arrival)>,
     /// Wills of lost clients that wait for the broker to come back.
     wills: VecDeque<Message>,
@@ -428,6 +428,11 @@ impl Upstream {
         matches!(self.mode, Clients::Aggregating(_))
     }
 
+    /// All that is stored of a session has been dropped.
+    pub(super) fn forget_session(&mut self, session: SessionNumber) {
+        self.arrivals.forget(session);
+    }
+
     /// Lets the answer to a token go unheard: its session is gone. On a connection that ends it may never come.
     pub(super) fn forget(&mut self, token: Token) {
         match self.mode {
@@ -554,6 +559,16 @@ impl Upstream {
             Clients::Transparent(_) | Clients::Aggregating(_) => &mut self.own,
         };
         Some(line.open(delivery, holders, arrival))
+    }
+
+    /// A QoS 2 message goes to the client on whose own connection it came, and is in the store from now on: if it comes
+    /// again after a restart it is not for the client any more, who may have it by then.
+    pub(super) fn take_over(&mut self, receipt: &Receipt) {
+        if let Clients::Transparent(clients) = &mut self.mode
+            && let Some((line, number)) = clients.line_and_owner(receipt.conn())
+        {
+            self.taken.extend(line.take_over(receipt).map(|arrival| (number, arrival)));
+        }
     }
 
     /// Takes one session's part in a delivery as done; the broker is told when all are.

@@ -1,5 +1,7 @@
 //! Taking back the broker's side of a former process.
 
+use bytestring::ByteString;
+
 use super::tokens::Pending;
 use super::{Clients, Origin, Upstream};
 use crate::core::outage::OutageSettings;
@@ -12,6 +14,11 @@ impl Upstream {
     /// Returns how many messages wait for the broker.
     pub(in crate::core) fn kept(&self) -> usize {
         self.kept.len()
+    }
+
+    /// Returns how many messages of one client wait for the broker.
+    pub(in crate::core) fn kept_of(&self, client: &ByteString) -> usize {
+        self.kept.of(client)
     }
 
     /// Returns whether the record makes sense.

@@ -246,6 +246,7 @@ fn client_id_of(notice: &Notice) -> Option<&str> {
         | Notice::WillPublished { client_id, .. }
         | Notice::WillDropped { client_id, .. }
         | Notice::SessionExpired { client_id, .. }
+        | Notice::SessionForgotten { client_id }
         | Notice::Refused { client_id, .. }
         | Notice::Undeliverable { client_id, .. }
         | Notice::Unacknowledged { client_id, .. }

@@ -223,7 +223,7 @@ impl Shadow {
                 self.depart(now);
                 return Ok(true);
             }
-            Notice::SessionExpired { .. } => self.end(now),
+            Notice::SessionExpired { .. } | Notice::SessionForgotten { .. } => self.end(now),
             Notice::ClientConnected { .. }
             | Notice::ClientAwake { .. }
             | Notice::ConnectRefused { .. }

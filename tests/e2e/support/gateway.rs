@@ -1,8 +1,11 @@
 //! The gateway: the program that is tested.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::geteuid;
 use tempfile::TempDir;
@@ -13,7 +16,21 @@ use super::process::{PATIENCE, Process};
 pub struct Gateway {
     process: Process,
     udp: SocketAddr,
-    _home: TempDir,
+    home: Home,
+}
+
+/// The place where a gateway runs, one after the other: what one leaves there the next one finds.
+pub struct Home {
+    dir: TempDir,
+    arguments: Vec<String>,
+    privileges: Privileges,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Privileges {
+    Ours,
+    /// Those of [`program_without_privileges`].
+    None,
 }
 
 impl Gateway {
@@ -31,36 +48,17 @@ impl Gateway {
 
     /// Starts the gateway with a `gateway.toml` in its working directory, and a UDP port of its own.
     pub fn start_with_config(config: &str, arguments: &[&str]) -> Self {
-        Self::launch(config, &[&["--udp", "127.0.0.1:0"], arguments].concat())
+        Home::new(config, &[&["--udp", "127.0.0.1:0"], arguments].concat()).start()
     }
 
     /// Starts the gateway with nothing but a `gateway.toml`, which makes it listen on a UDP port of 127.0.0.1.
     pub fn start_as_configured(config: &str) -> Self {
-        Self::launch(config, &[])
+        Home::new(config, &[]).start()
     }
 
     /// Starts the gateway as [`Gateway::start`] does, with the rights that [`program_without_privileges`] has.
     pub fn start_without_privileges(arguments: &[&str]) -> Self {
-        let home = TempDir::new().expect("a temporary directory");
-        let mut command = program_without_privileges(home.path());
-        command.args(["--udp", "127.0.0.1:0"]).args(arguments);
-        Self::launch_command(home, command)
-    }
-
-    fn launch(config: &str, arguments: &[&str]) -> Self {
-        let home = TempDir::new().expect("a temporary directory");
-        if !config.is_empty() {
-            std::fs::write(home.path().join("gateway.toml"), config).expect("a temporary file");
-        }
-        let mut command = program(home.path());
-        command.args(arguments);
-        Self::launch_command(home, command)
-    }
-
-    fn launch_command(home: TempDir, mut command: Command) -> Self {
-        let process = Process::start("mqttsn-gateway", &mut command);
-        let line = process.wait_for("UDP 127.0.0.1:");
-        Self { udp: address_in(&line), process, _home: home }
+        Home::new("", &[&["--udp", "127.0.0.1:0"], arguments].concat()).without_privileges().start()
     }
 
     /// Where devices reach it.
@@ -71,6 +69,11 @@ impl Gateway {
     /// Its process id.
     pub fn process_id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Its working directory.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Waits for a line of the log.
@@ -88,10 +91,93 @@ impl Gateway {
         self.wait_for("connected to mqtt");
     }
 
+    /// Returns the log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.process.lines()
+    }
+
     /// Stops it as a service supervisor does, and returns how it ended.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
+        self.terminate_at_home().1
+    }
+
+    /// Stops it as a service supervisor does. Another can be started in its place.
+    pub fn terminate_at_home(mut self) -> (Home, ExitStatus) {
         self.process.terminate();
-        self.process.wait_for_end(PATIENCE)
+        let status = self.process.wait_for_end(PATIENCE);
+        (self.home, status)
+    }
+
+    /// Ends it on the spot (SIGKILL), and returns the log. Another can be started in its place.
+    pub fn kill(mut self) -> (Home, Vec<String>) {
+        self.process.kill();
+        (self.home, self.process.lines())
+    }
+}
+
+impl Home {
+    /// A place without a store, where the gateway is started with these arguments.
+    pub fn new(config: &str, arguments: &[&str]) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let home = Self { dir, arguments, privileges: Privileges::Ours };
+        home.configure(config);
+        home
+    }
+
+    /// A place where one gateway follows the other at the same address, which belongs to this place alone: nobody takes
+    /// the port while none runs.
+    pub fn lasting(config: &str, arguments: &[&str]) -> Self {
+        static PLACES: AtomicU8 = AtomicU8::new(1);
+        let address = Ipv4Addr::new(127, 0, 1, PLACES.fetch_add(1, Ordering::Relaxed));
+        let socket = UdpSocket::bind((address, 0)).expect("a loopback port");
+        let address = socket.local_addr().expect("it is bound").to_string();
+        Self::new(config, &[&["--udp", &address], arguments].concat())
+    }
+
+    /// Takes away the rights that [`program_without_privileges`] does not have.
+    pub fn without_privileges(self) -> Self {
+        Self { privileges: Privileges::None, ..self }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes another `gateway.toml`; an empty one is none.
+    pub fn configure(&self, config: &str) {
+        if !config.is_empty() {
+            std::fs::write(self.path().join("gateway.toml"), config).expect("a temporary file");
+        }
+    }
+
+    /// Starts a gateway and waits until it listens.
+    pub fn start(self) -> Gateway {
+        let process = Process::start("mqttsn-gateway", &mut self.command());
+        let udp = address_in(&process.wait_for("UDP 127.0."));
+        Gateway { udp, process, home: self }
+    }
+
+    /// Starts a gateway and kills it after so long, whatever it does by then. Returns its log.
+    pub fn start_and_kill(&self, after: Duration) -> Vec<String> {
+        let mut process = Process::start("mqttsn-gateway", &mut self.command());
+        thread::sleep(after);
+        process.kill();
+        process.lines()
+    }
+
+    /// Runs a gateway that ends by itself.
+    pub fn run(&self) -> Output {
+        self.command().stdin(Stdio::null()).output().expect("the program under test is there")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = match self.privileges {
+            Privileges::Ours => program(self.path()),
+            Privileges::None => program_without_privileges(self.path()),
+        };
+        command.args(&self.arguments);
+        command
     }
 }
 

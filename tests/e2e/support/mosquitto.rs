@@ -1,13 +1,14 @@
 //! Mosquitto, the broker, and its two clients.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Command;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::process::{PATIENCE, Process};
+use super::process::{PATIENCE, Process, until};
 
 /// A real broker on a port of its own.
 pub struct Mosquitto {
@@ -54,6 +55,18 @@ impl Mosquitto {
         process.lines()
     }
 
+    /// Ends the broker on the spot, when it has saved all that it has acknowledged. It saves after it has acknowledged,
+    /// so nobody may be connected by now who cares.
+    pub fn save_and_kill(&mut self) {
+        let store = self.home.path().join("mosquitto.db");
+        let inode = |path: &Path| std::fs::metadata(path).map(|data| data.ino()).ok();
+        let before = inode(&store);
+        self.process().interrupt();
+        // It writes another file and renames that.
+        until("the broker saves", || inode(&store).filter(|now| Some(*now) != before));
+        self.kill();
+    }
+
     /// Ends the broker on the spot.
     pub fn kill(&mut self) {
         self.process = None;
@@ -67,6 +80,11 @@ impl Mosquitto {
     /// Waits for a line of the broker's log since it was last started.
     pub fn wait_for(&self, text: &str) -> String {
         self.process().wait_for(text)
+    }
+
+    /// Returns the log since it was last started.
+    pub fn log(&self) -> Vec<String> {
+        self.process().lines()
     }
 
     fn process(&self) -> &Process {
@@ -127,10 +145,18 @@ impl MosquittoSub {
 }
 
 /// Makes a persistent session with a subscription at the broker and leaves it behind.
-pub fn leave_a_session(port: u16, client_id: &str, filter: &str) {
-    let arguments = ["-c", "-q", "1", "-i", client_id, "-t", filter, "-E"];
+pub fn leave_a_session(port: u16, client_id: &str, qos: &str, filter: &str) {
+    let arguments = ["-c", "-q", qos, "-i", client_id, "-t", filter, "-E"];
     let mut process = Process::start("mosquitto_sub", &mut mosquitto_sub(port, &arguments));
     assert!(process.wait_for_end(PATIENCE).success());
+}
+
+/// Returns whether `mosquitto_pub` was told that the broker has the message.
+pub fn is_published(port: u16, arguments: &[&str]) -> bool {
+    let mut command = Command::new("mosquitto_pub");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().expect("mosquitto_pub is there").success()
 }
 
 /// Publishes with `mosquitto_pub`.

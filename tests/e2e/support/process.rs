@@ -78,7 +78,7 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::STOP).expect("our own child can be sent a signal");
     }
 
-    /// Interrupts the program's delay (SIGUSR1), if it is a sketch.
+    /// Sends SIGUSR1: a sketch's delay ends, Mosquitto saves its state.
     pub fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::USR1).expect("our own child can be sent a signal");
     }
@@ -86,6 +86,13 @@ impl Process {
     /// Asks the program to stop (SIGTERM).
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("our own child can be sent a signal");
+    }
+
+    /// Ends the program on the spot (SIGKILL), and waits for its last line.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("our own child can be killed");
+        self.child.wait().expect("our own child can be waited for");
+        self.readers.drain(..).for_each(|reader| reader.join().expect("a reader does not panic"));
     }
 
     /// Returns whether the program has ended.
