@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use mqttsn_gateway::core::Mode;
-use mqttsn_gateway::wire::framing::{Decoder, Direction, Found, Framing, encode};
+use mqttsn_gateway::wire::framing::{Codec, Destination, Direction, Found, Framing};
 use mqttsn_gateway::wire::{Envelope, Message, Qos};
 
 mod rig;
@@ -82,12 +82,15 @@ fn codec(times: u32) {
 }
 
 fn framing(times: u32) {
+    let framing = Framing::SlipCrc;
+    let frame = b"\x27\x0C\x20\x00\x01\x00\x02thirty-two octets of sensor data";
     let mut line = Vec::new();
-    encode(Framing::SlipCrc, b"\x27\x0C\x20\x00\x01\x00\x02thirty-two octets of sensor data", &mut line);
-    let mut decoder = Decoder::new(Framing::SlipCrc, Direction::Uplink, 255);
+    let node = Destination::Node(framing.sole_node());
+    let sent = Codec::new(framing, Direction::Downlink, 255).encode(node, frame, &mut line);
+    let mut codec = Codec::new(framing, Direction::Uplink, 255);
     let mut frames = 0;
     for _ in 0..times {
-        decoder.feed(black_box(&line), |found| frames += u32::from(matches!(found, Found::Frame(_))));
+        codec.feed(black_box(&line), |found| frames += u32::from(matches!(found, Found::Frame(_))));
     }
-    assert_eq!(frames, times);
+    assert_eq!((sent, frames), (Ok(()), times));
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
     BrokerCommand, BrokerEvent, BrokerOffer, Cast, ConnId, Delivery, Gateway, Input, Instant, LinkAddress, LinkId,
-    Message, Mode, Output, Outputs, Peer, PublishOutcome, Settings, SubscribeOutcome, SubscriptionId,
+    Message, Mode, Origin, Output, Outputs, PacketId, Peer, PublishOutcome, Settings, SubscribeOutcome, SubscriptionId,
 };
 use mqttsn_gateway::wire::{MsgType, Qos};
 
@@ -81,7 +81,9 @@ impl Rig {
         let topic = TopicName::parse(TOPIC_DOWN.as_bytes()).expect("a valid name");
         let message = Message { topic, payload: Bytes::from_static(&PAYLOAD), qos, retain: false };
         let delivery = (qos > Qos::AtMostOnce).then_some(Delivery(self.deliveries));
-        let event = BrokerEvent::Message { delivery, origin: None, message, subscriptions: vec![self.subscription] };
+        let packet = PacketId(u16::try_from(self.deliveries % 65_535 + 1).expect("a remainder of 16 bits"));
+        let origin = (qos == Qos::ExactlyOnce).then_some(Origin { packet, duplicate: false });
+        let event = BrokerEvent::Message { delivery, origin, message, subscriptions: vec![self.subscription] };
         self.events.push((ConnId::OWN, event));
         self.settle();
     }

@@ -91,7 +91,9 @@ pub(super) fn devices_in_words(config: &Config) -> Option<String> {
     let user = username.as_deref().map(|user| format!(", user {:?}", example(user))).unwrap_or_default();
     match config.mode {
         Mode::Aggregating => None,
-        Mode::Transparent => Some(format!("device \"sensor-1\" comes to it as client {:?}{user}", example(client_id))),
+        Mode::Transparent => {
+            Some(format!("for example, device \"sensor-1\" comes to it as client {:?}{user}", example(client_id)))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{self, Path};
 use std::time::Duration;
 
 use super::config::{Config, Keeping, Mode};
-use crate::core::{Durability, OutagePolicy, OutageRule};
+use crate::core::{Durability, OutagePolicy, OutageRule, OutageSettings};
 
 /// Where what must survive is kept, and how.
 pub(super) fn store_in_words(keeping: &Keeping) -> String {
@@ -27,9 +27,13 @@ pub(super) fn outage_in_words(config: &Config) -> Vec<String> {
     let told = "devices are told congestion while the broker is away";
     match (config.mode, &config.keeping.dir) {
         (Mode::Transparent, _) => {
-            return vec![format!("{told}: in mode \"transparent\" only the broker accepts messages")];
+            let words = format!("{told}: in mode \"transparent\" only the broker accepts messages");
+            return std::iter::once(words).chain(idle_outage(config)).collect();
         }
-        (Mode::Aggregating, None) => return vec![format!("{told}: there is no store to keep messages in")],
+        (Mode::Aggregating, None) => {
+            let words = format!("{told}: there is no store to keep messages in");
+            return std::iter::once(words).chain(idle_outage(config)).collect();
+        }
         (Mode::Aggregating, Some(_)) => {}
     }
     let outage = &config.outage;
@@ -52,6 +56,14 @@ pub(super) fn shown(dir: &Path) -> String {
 /// A number of things: `1 message`, `2 messages`.
 pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// What to say of settings that change nothing, because no message is kept.
+fn idle_outage(config: &Config) -> Option<String> {
+    let is_set = config.outage != OutageSettings::default();
+    is_set.then(|| {
+        "what [outage] says has no effect: it needs mode = \"aggregating\" and a data_dir in [gateway]".to_owned()
+    })
 }
 
 fn rule_in_words(rule: &OutageRule) -> String {
@@ -128,6 +140,15 @@ mod tests {
         for text in ["[gateway]\nmode = \"transparent\"\n", "[gateway]\ndata_dir = \"\"\n"] {
             let [words] = outage_in_words(&config(text)).try_into().unwrap();
             assert!(words.starts_with("devices are told congestion while the broker is away: "), "{words}");
+        }
+    }
+
+    #[test]
+    fn outage_settings_that_change_nothing_are_said_to() {
+        for text in ["[gateway]\nmode = \"transparent\"\n", "[gateway]\ndata_dir = \"\"\n"] {
+            let text = format!("{text}[outage]\nqos0 = \"keep\"\n");
+            let [_, words] = outage_in_words(&config(&text)).try_into().unwrap();
+            assert!(words.starts_with("what [outage] says has no effect: "), "{words}");
         }
     }
 }

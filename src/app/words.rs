@@ -152,7 +152,8 @@ impl Words {
                 say!(
                     WARN,
                     client = &**client_id,
-                    "the queue of client {client_id:?} is full: its oldest messages are dropped, or what [[queue]] says"
+                    "the queue of client {client_id:?} is full: its oldest message is dropped, or the one \
+                     that the [[queue]] rule for the topic names"
                 );
             }
             Notice::SubscriptionLost { filter, reason } => {

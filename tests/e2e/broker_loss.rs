@@ -26,7 +26,7 @@ fn a_gateway_without_a_broker_says_so_and_serves_when_the_broker_appears() {
 #[test]
 fn nothing_that_was_acknowledged_is_missing_after_the_broker_restarted() {
     let mut broker = Mosquitto::start();
-    let gateway = Gateway::before(&broker.url(), &[]);
+    let gateway = Gateway::before(&broker.url(), &["--data-dir", ""]);
     leave_a_session(broker.port(), "collector", "1", "iot/home1/count");
 
     let mut node = Node::udp(gateway.udp());
@@ -83,7 +83,7 @@ fn a_subscription_outlives_the_death_of_the_broker() {
 #[test]
 fn a_publish_without_a_broker_is_refused_as_congestion() {
     let mut broker = Mosquitto::start();
-    let gateway = Gateway::before(&broker.url(), &[]);
+    let gateway = Gateway::before(&broker.url(), &["--data-dir", ""]);
     let mut node = Node::udp(gateway.udp());
     node.connect("node-1");
     let topic_id = node.register("iot/home1/door");

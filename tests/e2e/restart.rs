@@ -18,6 +18,12 @@ fn again(gateway: Gateway, end: fn(Gateway) -> Home) -> Gateway {
     gateway
 }
 
+/// The device is told the name behind a topic id, as after any time in which it may have forgotten it.
+fn hears_the_name(node: &mut Node, topic_id: &str, name: &str) {
+    let [msg_id] = node.expect(&format!("LL 0A {topic_id} ???? '{name}'"));
+    node.send(&format!("07 0B {topic_id} {msg_id} 00"));
+}
+
 #[test]
 fn topic_ids_and_subscriptions_are_the_same_after_a_restart() {
     for end in WAYS {
@@ -35,6 +41,7 @@ fn topic_ids_and_subscriptions_are_the_same_after_a_restart() {
         node.ask(&format!("LL 0C 20 {door} 0001 'open'"), &format!("07 0D {door} 0001 00"));
         everything.wait_for("iot/door open");
         mosquitto_pub(broker.port(), &["-q", "1", "-t", "cmd/door", "-m", "lock"]);
+        hears_the_name(&mut node, &command, "cmd/door");
         let [msg_id] = node.expect(&format!("LL 0C 20 {command} ???? 'lock'"));
         node.send(&format!("07 0D {command} {msg_id} 00"));
         node.expect_nothing();
@@ -57,6 +64,7 @@ fn a_sleeper_s_messages_wait_for_it_over_a_restart() {
 
         let _gateway = again(gateway, end);
         node.send("LL 16 'valve'");
+        hears_the_name(&mut node, &command, "cmd/valve");
         let [first] = node.expect(&format!("LL 0C 20 {command} ???? 'open'"));
         node.send(&format!("07 0D {command} {first} 00"));
         let [second] = node.expect(&format!("LL 0C 40 {command} ???? 'close'"));
@@ -98,6 +106,7 @@ fn what_is_published_while_no_gateway_runs_arrives() {
         let home = end(gateway);
         mosquitto_pub(broker.port(), &["-q", "1", "-t", "cmd/lamp", "-m", "on"]);
         let _gateway = home.start();
+        hears_the_name(&mut node, &command, "cmd/lamp");
         let [_] = node.expect(&format!("LL 0C 20 {command} ???? 'on'"));
     }
 }
@@ -154,6 +163,7 @@ fn a_broker_that_has_lost_its_memory_is_asked_for_everything_again() {
     everything.wait_for("iot/door open");
     broker.wait_for("cmd/door (QoS");
     mosquitto_pub(broker.port(), &["-q", "1", "-t", "cmd/door", "-m", "lock"]);
+    hears_the_name(&mut node, &command, "cmd/door");
     let [_] = node.expect(&format!("LL 0C 20 {command} ???? 'lock'"));
 }
 
@@ -175,6 +185,7 @@ fn a_qos_2_command_that_ended_before_the_broker_came_back_is_not_given_again() {
         let (home, _) = gateway.kill();
         cable.pull_out();
         let gateway = home.start();
+        hears_the_name(&mut node, &command, "cmd/valve");
         let [] = node.expect(&format!("LL 0C C0 {command} {msg_id} 'turn'"));
         node.send(&format!("04 0F {msg_id}"));
         let [] = node.expect(&format!("04 10 {msg_id}"));

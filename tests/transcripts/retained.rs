@@ -120,3 +120,52 @@ fn after_the_broker_forgot_the_subscription_its_retained_messages_reach_everyone
     world.broker().replays(&renewal, "a/b", 0, "x");
     world.client("C").hears("080c100001000078");
 }
+
+/// Without identifiers nothing tells whose replay it is.
+#[test]
+fn without_identifiers_late_subscribers_hear_a_retained_message_once_each() {
+    let mut world = two_clients(false);
+    world.client("E").connects("c3");
+    world.client("E").registers("a/b", 1);
+    let mut asked = Vec::new();
+    for name in ["D", "E"] {
+        world.client(name).says("081200000d612f2b");
+        asked.push(world.broker().gets("SUBSCRIBE q2 a/+"));
+    }
+    for (asked, name) in asked.iter().zip(["D", "E"]) {
+        world.broker().grants(asked, 1);
+        world.client(name).hears("0813000000000d00");
+    }
+    world.broker().replays(&asked[0], "a/b", 0, "x");
+    world.client("D").hears("080c100001000078");
+    world.client("E").hears("080c100001000078");
+    world.broker().replays(&asked[1], "a/b", 0, "x");
+    world.quiet();
+}
+
+#[test]
+fn without_identifiers_a_value_retained_meanwhile_reaches_those_who_had_the_former_one() {
+    let mut world = two_clients(false);
+    world.client("D").says("081200000d612f2b");
+    let asked = world.broker().gets("SUBSCRIBE q2 a/+");
+    world.broker().grants(&asked, 1);
+    world.client("D").hears("0813000000000d00");
+    world.broker().replays(&asked, "a/b", 0, "x");
+    world.client("D").hears("080c100001000078");
+    world.broker().replays(&asked, "a/b", 0, "y");
+    world.client("D").hears("080c100001000079");
+}
+
+#[test]
+fn without_identifiers_a_subscribe_of_its_own_brings_a_client_the_retained_message_again() {
+    let mut world = two_clients(false);
+    for _ in 1..=2 {
+        world.client("D").says("081200000d612f2b");
+        let asked = world.broker().gets("SUBSCRIBE q2 a/+");
+        world.broker().grants(&asked, 1);
+        world.client("D").hears("0813000000000d00");
+        world.broker().replays(&asked, "a/b", 0, "x");
+        world.client("D").hears("080c100001000078");
+        world.passes(1.0);
+    }
+}

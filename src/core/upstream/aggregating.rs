@@ -243,7 +243,7 @@ impl Aggregating {
     ) {
         // The broker clears the flag on live messages (MQTT 3.1.1 §3.3.1.3), so what has it is a replay.
         if message.retain {
-            self.filters.retained(&message.topic, ids, now, found);
+            self.filters.retained(message, ids, now, found);
         } else {
             self.filters.live(&message.topic, ids, found);
         }

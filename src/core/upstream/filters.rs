@@ -7,16 +7,17 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use slab::Slab;
 
+use super::replayed::{Replayed, Turn};
 use crate::core::sessions::SessionKey;
 use crate::core::topics::{TopicFilter, TopicName, Tree};
-use crate::core::{Instant, SubscriptionId};
+use crate::core::{Instant, Message, SubscriptionId};
 use crate::wire::Qos;
 
 /// How long after a SUBSCRIBE the broker's retained messages are still taken for its answer.
 ///
 /// With subscription identifiers this only bounds memory. Without them (MQTT 3.1.1) it decides who gets a retained
 /// message; five seconds are ten times the slowest replay we saw from Mosquitto with 10,000 retained messages.
-const REPLAY_WINDOW: Duration = Duration::from_secs(5);
+pub(super) const REPLAY_WINDOW: Duration = Duration::from_secs(5);
 /// How long messages that the broker had queued before it granted a SUBSCRIBE may carry the identifier before.
 const FORMER_ID_WINDOW: Duration = Duration::from_secs(60);
 /// Replays remembered per filter. A thousand clients that subscribe to one filter at once stay far below.
@@ -55,6 +56,9 @@ pub(super) struct Filters {
     tree: Tree<FilterKey>,
     by_id: HashMap<SubscriptionId, FilterKey, RandomState>,
     last_id: SubscriptionId,
+    last_turn: Turn,
+    /// In use while copies do not name their subscriptions.
+    replayed: Replayed,
     // Reused by every message.
     matched: Vec<FilterKey>,
     candidates: Vec<Candidate>,
@@ -91,6 +95,7 @@ enum Standing {
 #[derive(Clone, Copy, Debug)]
 struct Replay {
     id: SubscriptionId,
+    turn: Turn,
     audience: Audience,
     since: Instant,
     standing: Standing,
@@ -135,8 +140,8 @@ impl Filters {
     /// The broker still holds the filter, under this number.
     pub(super) fn resume(&mut self, key: FilterKey, id: SubscriptionId) {
         let Some(filter) = self.filters.get_mut(key.0) else { return };
-        let (audience, since) = (Audience::All, Instant::ORIGIN);
-        filter.replays.push_back(Replay { id, audience, since, standing: Standing::Pending });
+        let (audience, since, turn) = (Audience::All, Instant::ORIGIN, self.last_turn);
+        filter.replays.push_back(Replay { id, turn, audience, since, standing: Standing::Pending });
         self.by_id.insert(id, key);
         self.last_id = self.last_id.max(id);
         self.renewed(key, id);
@@ -145,11 +150,13 @@ impl Filters {
     /// Notes that a SUBSCRIBE goes out now that brings this filter's retained messages. Returns its number.
     pub(super) fn asked(&mut self, key: FilterKey, audience: Audience, now: Instant) -> SubscriptionId {
         let id = self.fresh_id();
+        let turn = self.last_turn.next();
+        self.last_turn = turn;
         let Some(filter) = self.filters.get_mut(key.0) else { return id };
         while let Some(replay) = filter.take_superseded(now) {
             self.by_id.remove(&replay.id);
         }
-        filter.replays.push_back(Replay { id, audience, since: now, standing: Standing::Pending });
+        filter.replays.push_back(Replay { id, turn, audience, since: now, standing: Standing::Pending });
         self.by_id.insert(id, key);
         id
     }
@@ -272,21 +279,26 @@ impl Filters {
 
     /// Finds who gets a retained message that the broker replays after a SUBSCRIBE.
     ///
-    /// Without `ids` it goes to all who asked for a matching filter a moment ago.
+    /// Without `ids` it goes to all who asked for a matching filter a moment ago and have not had it since they asked.
     pub(super) fn retained(
         &mut self,
-        topic: &TopicName,
+        message: &Message,
         ids: &[SubscriptionId],
         now: Instant,
         found: &mut Vec<Recipient>,
     ) {
         if ids.is_empty() {
             self.matched.clear();
-            self.tree.matches(topic.as_str(), &mut self.matched);
+            self.tree.matches(message.topic.as_str(), &mut self.matched);
+            let content = self.replayed.content(message);
+            let given = self.replayed.given_until(content);
             for key in &self.matched {
                 let filter = &self.filters[key.0];
-                let recent = filter.replays.iter().filter(|replay| now - replay.since <= REPLAY_WINDOW);
-                recent.for_each(|replay| filter.audience(replay.audience, found));
+                let is_due = |replay: &&Replay| now - replay.since <= REPLAY_WINDOW && given < Some(replay.turn);
+                filter.replays.iter().filter(is_due).for_each(|replay| filter.audience(replay.audience, found));
+            }
+            if !found.is_empty() {
+                self.replayed.note(content, self.last_turn, now);
             }
         } else {
             for id in ids {
@@ -390,7 +402,8 @@ mod tests {
         fn retained(&mut self, topic: &str, ids: &[SubscriptionId], after: Duration) -> Vec<SessionKey> {
             let mut found = Vec::new();
             let topic = TopicName::parse(topic.as_bytes()).unwrap();
-            self.0.retained(&topic, ids, Instant::from_origin(after), &mut found);
+            let message = Message { topic, payload: "x".into(), qos: Qos::AtMostOnce, retain: true };
+            self.0.retained(&message, ids, Instant::from_origin(after), &mut found);
             found.iter().map(|recipient| recipient.session).collect()
         }
     }
@@ -439,7 +452,7 @@ mod tests {
         let mut table = Table::default();
         table.grant("a/#", ONE, Qos::AtLeastOnce);
         assert_eq!(table.retained("a/b", &[], REPLAY_WINDOW), [ONE]);
-        assert_eq!(table.retained("a/b", &[], REPLAY_WINDOW + Duration::from_micros(1)), []);
+        assert_eq!(table.retained("a/c", &[], REPLAY_WINDOW + Duration::from_micros(1)), []);
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod filters;
 mod held;
 mod kept;
 mod line;
+mod publishing;
+mod replayed;
 mod restore;
 mod tokens;
 mod transparent;
@@ -21,15 +23,15 @@ use std::time::Duration;
 use bytestring::ByteString;
 
 use super::context::Means;
-use super::journal::{Journal, is_durable};
+use super::journal::Journal;
 use super::notice::ConnectRefusal;
 use super::outage::OutageSettings;
 use super::sessions::SessionKey;
 use super::settings::Mode;
 use super::topics::TopicFilter;
 use super::{
-    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Limits, Message, Outputs, PublishOutcome, RecordKey,
-    SessionNumber, SubscribeOutcome, SubscriptionId, Token,
+    BrokerCommand, BrokerOffer, ConnId, Delivery, Instant, Limits, Message, Outputs, SessionNumber, SubscribeOutcome,
+    SubscriptionId, Token,
 };
 use crate::wire::Qos;
 
@@ -39,7 +41,7 @@ use arrivals::Arrivals;
 pub(super) use deliveries::{DeliveryNumber, Holders, Receipt};
 pub(super) use filters::Recipient;
 use held::Held;
-use kept::{Answered, Declined, Kept};
+use kept::Kept;
 use line::Line;
 pub(super) use line::PublishRefusal;
 use tokens::{Pending, Tokens};
@@ -202,125 +204,6 @@ impl Upstream {
     /// Whether the client's connection to the broker is up.
     pub(super) fn is_up(&self, owner: SessionKey) -> bool {
         self.line(owner).is_some_and(Line::is_up)
-    }
-
-    /// Takes a client's message at QoS 1 or 2: it goes to the broker, or is kept for it.
-    pub(super) fn publish(
-        &mut self,
-        means: &mut Means<'_>,
-        owner: Owner,
-        message: Message,
-    ) -> Result<Taken, PublishRefusal> {
-        let journal = &mut *means.journal;
-        if journal.is_stuck() && message.qos == Qos::ExactlyOnce {
-            return Err(PublishRefusal::StoreFails);
-        }
-        if self.keeps(journal, &owner.client_id) {
-            return self.keep(means, owner.client_id, message).map(|()| Taken::Kept);
-        }
-        let line = self.line(owner.key).ok_or(PublishRefusal::Down)?;
-        let (conn, message) = (line.conn(), line.fit(message)?);
-        if self.publishes_in_flight >= means.settings.limits.publishes_in_flight {
-            return Err(PublishRefusal::Full);
-        }
-        self.publishes_in_flight += 1;
-        let pending = Pending::Publish { owner: Some(owner.key) };
-        let token = if message.qos == Qos::ExactlyOnce && journal.is_on() {
-            self.tokens.issue_as(journal.token(), pending)
-        } else {
-            self.tokens.issue(pending)
-        };
-        means.out.command(conn, BrokerCommand::Publish { token: Some(token), message, expires_in: None });
-        Ok(Taken::AtBroker(token))
-    }
-
-    /// The client asks again for a message that is on its way to the broker, which is away: keeps it, if there is a
-    /// store, so that the client need not wait. Returns whether it is kept.
-    pub(super) fn adopt(&mut self, means: &mut Means<'_>, owner: Owner, message: Message, token: Token) -> bool {
-        let Means { journal, settings, .. } = &mut *means;
-        let has_room = self.kept.len() < settings.outage.messages;
-        if !self.is_own(&owner) || self.own.is_up() || !journal.can_promise() || !has_room {
-            return false;
-        }
-        let Some(pending @ Pending::Publish { .. }) = self.tokens.get_mut(token) else { return false };
-        *pending = Pending::Kept { place: self.kept.adopt(means, owner.client_id, message, token) };
-        self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
-        true
-    }
-
-    /// Takes a client's message at QoS 0; nobody hears what becomes of it.
-    pub(super) fn publish_at_most_once(
-        &mut self,
-        means: &mut Means<'_>,
-        owner: Owner,
-        message: Message,
-    ) -> Result<(), PublishRefusal> {
-        if self.keeps(means.journal, &owner.client_id) {
-            return self.keep(means, owner.client_id, message);
-        }
-        self.line(owner.key).ok_or(PublishRefusal::Down)?.publish_at_most_once(means.out, message)
-    }
-
-    /// Takes a message that belongs to no session.
-    pub(super) fn publish_anonymous(&mut self, means: &mut Means<'_>, message: Message) -> Result<(), PublishRefusal> {
-        if !self.own.is_up() && means.journal.can_promise() {
-            return self.keep(means, ByteString::new(), message);
-        }
-        self.own.publish_at_most_once(means.out, message)
-    }
-
-    /// Publishes the will of a lost client. While the broker is away it waits, among at most so many others as the
-    /// limits say.
-    pub(super) fn publish_will(&mut self, means: &mut Means<'_>, owner: Owner, message: Message) -> WillFate {
-        match &self.mode {
-            Clients::Transparent(clients) => clients.publish_will(means.out, owner.key, message),
-            // Kept even while the broker is there: a restart must not make the client's death go unheard.
-            Clients::Aggregating(_) if means.journal.can_promise() && message.qos > Qos::AtMostOnce => {
-                let kept = self.keep(means, owner.client_id, message);
-                self.drain(means);
-                kept.map_or(WillFate::Dropped, |()| WillFate::Published)
-            }
-            Clients::Aggregating(_)
-                if self.wills.len() + self.wills_in_flight >= means.settings.limits.wills_waiting =>
-            {
-                WillFate::Dropped
-            }
-            Clients::Aggregating(_) => self.publish_own_will(means.out, message),
-        }
-    }
-
-    /// Takes the broker's answer to a publish. Returns whom it concerns.
-    pub(super) fn published(
-        &mut self,
-        means: &mut Means<'_>,
-        token: Token,
-        outcome: PublishOutcome,
-    ) -> Option<SessionKey> {
-        match self.tokens.redeem(token)? {
-            Pending::Publish { owner } => {
-                self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
-                if owner.is_none() && is_durable(token) {
-                    means.journal.delete(means.out, RecordKey::Completed(token));
-                }
-                owner
-            }
-            Pending::Will { message } => {
-                self.wills_in_flight = self.wills_in_flight.saturating_sub(1);
-                if matches!(outcome, PublishOutcome::Busy | PublishOutcome::Lost) {
-                    self.wills.push_back(message);
-                    self.retry.get_or_insert(means.now + RETRY_AFTER);
-                }
-                None
-            }
-            Pending::Kept { place } => {
-                match self.kept.answered(means, place, outcome) {
-                    Answered::GoOn => self.drain(means),
-                    Answered::NoRoom => _ = self.retry.get_or_insert(means.now + RETRY_AFTER),
-                }
-                None
-            }
-            Pending::Subscribe { .. } | Pending::Renewal { .. } => None,
-        }
     }
 
     /// Subscribes for a session, which hears the retained messages too, even where others have the filter already.
@@ -620,55 +503,6 @@ impl Upstream {
             self.publish_own_will(means.out, message);
         }
         self.drain(means);
-    }
-
-    fn drain(&mut self, means: &mut Means<'_>) {
-        self.kept.drain(means, &self.own, &mut self.tokens);
-    }
-
-    /// Whether a client's next message is kept rather than sent. In transparent mode the acknowledgement is the
-    /// broker's own, so nothing is accepted in its place.
-    fn keeps(&self, journal: &Journal, owner: &ByteString) -> bool {
-        match self.mode {
-            Clients::Transparent(_) => false,
-            Clients::Aggregating(_) => (!self.own.is_up() && journal.can_promise()) || self.kept.holds(owner),
-        }
-    }
-
-    fn keep(&mut self, means: &mut Means<'_>, owner: ByteString, message: Message) -> Result<(), PublishRefusal> {
-        if means.journal.is_stuck() {
-            return Err(PublishRefusal::StoreFails);
-        }
-        line::check_topic(&message.topic)?;
-        if let Err(why) = self.own.fit(message.clone())
-            && !why.may_pass()
-        {
-            return Err(why);
-        }
-        self.kept.take(means, &self.own, owner, message).map_err(|declined| match declined {
-            Declined::Full => PublishRefusal::TooManyKept,
-            Declined::ByRule => PublishRefusal::NotKept,
-        })
-    }
-
-    fn is_own(&self, owner: &Owner) -> bool {
-        self.line(owner.key).is_some_and(|line| line.conn() == ConnId::OWN)
-    }
-
-    fn publish_own_will(&mut self, out: &mut Outputs, message: Message) -> WillFate {
-        match self.own.fit(message.clone()) {
-            Ok(fitting) => {
-                self.wills_in_flight += 1;
-                let token = self.tokens.issue(Pending::Will { message });
-                out.command(
-                    ConnId::OWN,
-                    BrokerCommand::Publish { token: Some(token), message: fitting, expires_in: None },
-                );
-            }
-            Err(why) if why.may_pass() => self.wills.push_back(message),
-            Err(_) => return WillFate::Dropped,
-        }
-        WillFate::Published
     }
 
     /// The connection that carries a session's messages.

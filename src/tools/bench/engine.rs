@@ -40,7 +40,7 @@ pub(super) struct Engine {
     broker: Option<MqttConnection>,
     fleet: Fleet,
     progress: Progress,
-    /// Whether anything came from the gateway or the broker in the last turn.
+    /// When something last came, from the gateway or from the broker.
     heard_at: Instant,
     reachable: Reachable,
     set_up: SetUp,
@@ -67,9 +67,9 @@ pub(super) enum RunError {
     #[error("the broker has closed the connection: {0}")]
     BrokerLost(io::Error),
     #[error("no gateway listens at {0}; is it running, and are --host and --port those of its UDP link?")]
-    NobodyListens(Target),
+    NobodyListens(Box<Target>),
     #[error("no gateway answers at {0}; is it running, and is the address that of its link?")]
-    NoAnswer(Target),
+    NoAnswer(Box<Target>),
     #[error(
         "only {joined} of {clients} clients could connect: {refused} refusals, {abandoned} without an answer. Does the \
          gateway limit its clients? --ramp SECONDS lets them come more slowly"
@@ -179,7 +179,7 @@ impl Engine {
             } else if now - joined.1 > patience {
                 return Err(self.why_not_all());
             } else if self.fleet.joined() == 0 && self.reachable == Reachable::No {
-                return Err(RunError::NobodyListens(self.plan.gateway.clone()));
+                return Err(RunError::NobodyListens(Box::new(self.plan.gateway.clone())));
             }
         }
         self.set_up.ended = self.now();
@@ -190,7 +190,7 @@ impl Engine {
     fn why_not_all(&self) -> RunError {
         let connects = &self.fleet.tally().connects;
         if self.fleet.joined() == 0 && connects.refused == 0 {
-            return RunError::NoAnswer(self.plan.gateway.clone());
+            return RunError::NoAnswer(Box::new(self.plan.gateway.clone()));
         }
         RunError::NotAll {
             joined: self.fleet.joined(),

@@ -11,7 +11,7 @@ use super::seen::Seen;
 use super::stamp::Stamp;
 use super::tally::{Flow, Tally};
 use crate::core::Instant;
-use crate::wire::Message;
+use crate::wire::{Message, Qos};
 
 /// How often every device is looked at: what it may do then is late by this much at most.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -71,9 +71,14 @@ impl Fleet {
     pub(super) fn new(plan: Plan, now: Instant) -> Self {
         let clients = plan.clients as usize;
         let watched = plan.broker.is_some();
-        let mut tally = Tally::default();
-        tally.up.watched = watched;
-        tally.down.watched = watched;
+        let answered = Flow { answered: true, ..Flow::default() };
+        let tally = Tally {
+            connects: answered.clone(),
+            pings: answered,
+            up: Flow { watched, answered: plan.qos > Qos::AtMostOnce, ..Flow::default() },
+            down: Flow { watched, ..Flow::default() },
+            ..Tally::default()
+        };
         Self {
             devices: (0..clients).map(|_| Device::new()).collect(),
             stage: Stage::Joining { since: now },

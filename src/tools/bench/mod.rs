@@ -1,8 +1,8 @@
 //! `mqttsn-gateway bench`: a load generator for any MQTT-SN gateway.
 //!
-//! One thread and one poll serve all sockets. The way of a message: [`fleet`] decides who sends when, [`device`] has
-//! the protocol, [`outbox`] the frames, [`air`] the sockets; [`mqtt`] is the broker's side, where [`stamp`] tells which
-//! message has arrived. [`tally`] counts, [`outcome`] and [`report`] tell.
+//! One thread and one poll serve all sockets. The way of a message: `fleet` decides who sends when, `device` has
+//! the protocol, `outbox` the frames, `air` the sockets; `mqtt` is the broker's side, where `stamp` tells which
+//! message has arrived. `tally` counts, `outcome` and `report` tell.
 
 mod air;
 mod device;

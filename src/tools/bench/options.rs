@@ -16,6 +16,8 @@ use crate::wire::Qos;
 
 /// Octets of the largest payload: with header, topic and wrapper it fits into any datagram.
 const MAX_SIZE: usize = 60_000;
+/// Octets of the longest prefix of topics and client ids, so that what is made of them fits into any frame.
+const MAX_PREFIX: usize = 128;
 /// How long the connections of a `connect` run are held: not at all, they are what is measured.
 const NO_TIME: Duration = Duration::ZERO;
 
@@ -97,10 +99,10 @@ pub(super) struct Common {
     #[arg(long, value_name = "N", default_value_t = 3)]
     retries: u8,
     /// The first level of all topics
-    #[arg(short = 't', long, default_value = "bench", value_parser = topic_name)]
+    #[arg(short = 't', long, default_value = "bench", value_parser = first_level)]
     topic: TopicName,
     /// Make the client ids from this prefix
-    #[arg(short = 'I', long, value_name = "PREFIX", default_value = "bench-")]
+    #[arg(short = 'I', long, value_name = "PREFIX", default_value = "bench-", value_parser = short_text)]
     id_prefix: String,
     /// Print the result as JSON
     #[arg(long)]
@@ -215,6 +217,9 @@ pub(super) struct GoalsArgs {
     /// How long each row measures
     #[arg(short = 'd', long, value_name = "SECONDS", default_value = "4", value_parser = some_time)]
     pub(super) duration: Duration,
+    /// Measure each row so many times, and tell the one in the middle: other programs disturb some of them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) repeat: u32,
     /// Only the rows whose names contain one of these words
     #[arg(value_name = "WORD")]
     pub(super) rows: Vec<String>,
@@ -370,6 +375,15 @@ fn payload_size(text: &str) -> Result<usize, String> {
     size.ok_or_else(|| format!("a payload has {} to {MAX_SIZE} octets", Stamp::OCTETS))
 }
 
+fn first_level(text: &str) -> Result<TopicName, String> {
+    short_text(text).and_then(|text| topic_name(&text))
+}
+
+fn short_text(text: &str) -> Result<String, String> {
+    let is_short = text.len() <= MAX_PREFIX;
+    is_short.then(|| text.to_owned()).ok_or_else(|| format!("at most {MAX_PREFIX} octets, please"))
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
     rate.ok_or_else(|| "a rate is a number above 0".to_owned())
@@ -430,6 +444,7 @@ mod tests {
             ("pub -s 19", "20 to 60000"),
             ("pub -r 0", "above 0"),
             ("pub -d 0", "above 0"),
+            (&format!("pub -t {}", "x".repeat(200)), "at most 128 octets"),
         ] {
             let error = plan(line).unwrap_err();
             assert!(error.contains(remedy), "{line}: {error}");

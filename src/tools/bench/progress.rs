@@ -67,8 +67,14 @@ fn words(tally: &Tally, joined: u32, through: &mut u64) -> String {
     let mut words = format!("{joined} clients");
     let all = [("up", &tally.up), ("down", &tally.down)];
     for (name, flow) in all.into_iter().filter(|(_, flow)| flow.sent > 0) {
-        let Flow { sent, acknowledged, arrived, retransmitted, .. } = flow;
-        words += &format!("  {name}: {sent} sent, {acknowledged} acknowledged, {arrived} arrived");
+        let Flow { answered, watched, sent, acknowledged, arrived, retransmitted, .. } = flow;
+        words += &format!("  {name}: {sent} sent");
+        if *answered {
+            words += &format!(", {acknowledged} acknowledged");
+        }
+        if *watched {
+            words += &format!(", {arrived} arrived");
+        }
         if *retransmitted > 0 {
             words += &format!(", {retransmitted} sent again");
         }
@@ -90,7 +96,7 @@ mod tests {
         let mut tally = Tally::default();
         let mut through = 0;
         assert_eq!(words(&tally, 3, &mut through), "3 clients");
-        tally.up = Flow { watched: true, sent: 20, acknowledged: 19, arrived: 18, ..Flow::default() };
+        tally.up = Flow { answered: true, watched: true, sent: 20, acknowledged: 19, arrived: 18, ..Flow::default() };
         assert_eq!(words(&tally, 3, &mut through), "3 clients  up: 20 sent, 19 acknowledged, 18 arrived  18/s");
         tally.up.arrived = 20;
         assert!(words(&tally, 3, &mut through).ends_with("  2/s"));

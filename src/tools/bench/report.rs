@@ -33,7 +33,8 @@ struct FlowReport {
     sent: u64,
     #[serde(skip_serializing_if = "is_zero")]
     withheld: u64,
-    acknowledged: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arrived: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,7 +111,7 @@ impl FlowReport {
             flow: name,
             sent: flow.sent,
             withheld: flow.withheld,
-            acknowledged: flow.acknowledged,
+            acknowledged: flow.answered.then_some(flow.acknowledged),
             arrived: flow.watched.then_some(flow.arrived),
             lost: flow.lost(),
             duplicated: flow.duplicated,
@@ -157,7 +158,7 @@ impl Report {
         self.row(f, "", |flow| flow.flow.to_owned())?;
         let always: [(&str, Count); 7] = [
             ("sent", |flow| Some(flow.sent)),
-            ("acknowledged", |flow| Some(flow.acknowledged)),
+            ("acknowledged", |flow| flow.acknowledged),
             ("arrived", |flow| flow.arrived),
             ("lost", |flow| flow.lost),
             ("duplicated", |flow| flow.arrived.map(|_| flow.duplicated)),

@@ -28,6 +28,8 @@ pub(super) struct Tally {
 pub(super) struct Flow {
     /// Whether somebody counts at the other end. Without, nothing arrives, and nothing is known to be lost.
     pub(super) watched: bool,
+    /// Whether whoever sends is told of the end of the exchange.
+    pub(super) answered: bool,
     /// Messages that should arrive; one message to a hundred subscribers is a hundred.
     pub(super) sent: u64,
     /// Messages that were due and never sent, because their sender still waited for an answer.

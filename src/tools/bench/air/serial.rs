@@ -10,13 +10,13 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::{AirError, Reachable, unwrap, wrap};
-use crate::core::{LinkAddress, LinkId, Peer};
+use crate::core::{LinkId, Peer};
+use crate::links::serial::sole_node;
 use crate::links::{LinkConfig, LinkEvent, Links, SerialSettings};
 use crate::tools::bench::plan::Plan;
 use crate::wire::framing::Direction;
 
-/// Whoever is at the other end of the line.
-const GATEWAY: Peer = Peer { link: LinkId(0), address: LinkAddress::NONE };
+const LINE: LinkId = LinkId(0);
 /// Events of the port, and frames for the devices, that wait.
 const WAITING: usize = 64;
 
@@ -24,6 +24,8 @@ const WAITING: usize = 64;
 #[derive(Debug)]
 pub(in crate::tools::bench) struct SerialAir {
     links: Links,
+    /// As which node the devices go, where the framing has nodes: this end is node and dongle in one.
+    own: Peer,
     frames: handover::Receiver<Vec<u8>>,
     forwarded: Option<u32>,
     wrapped: Vec<u8>,
@@ -38,13 +40,14 @@ impl SerialAir {
         let waker = Arc::new(Waker::new(registry, Token(0)).map_err(failed)?);
         let (opened, opening) = handover::sync_channel(1);
         let (sender, frames) = handover::sync_channel(WAITING);
+        let own = Peer { link: LINE, address: sole_node(settings.framing) };
         let settings = settings.clone();
         thread::Builder::new()
             .name("serial".to_owned())
             .spawn(move || serve(settings, &opened, &sender, &waker))
             .map_err(failed)?;
         let links = opening.recv().map_err(|_| AirError::Serial("its thread has ended".to_owned()))??;
-        Ok(Self { links, frames, forwarded: plan.forwarders, wrapped: Vec::new() })
+        Ok(Self { links, own, frames, forwarded: plan.forwarders, wrapped: Vec::new() })
     }
 
     pub(super) fn send(&mut self, device: u32, frame: &[u8]) -> io::Result<()> {
@@ -54,7 +57,7 @@ impl SerialAir {
         } else {
             frame
         };
-        self.links.send(GATEWAY, frame).map_err(io::Error::other)
+        self.links.send(self.own, frame).map_err(io::Error::other)
     }
 
     pub(super) fn receive(&self, sink: &mut dyn FnMut(u32, &[u8])) -> Reachable {
@@ -84,7 +87,7 @@ fn serve(
     runtime.block_on(async {
         let (sender, mut events) = mpsc::channel(WAITING);
         let config = LinkConfig::Serial(settings);
-        let links = match Links::open(&[(GATEWAY.link, config)], Direction::Downlink, &sender) {
+        let links = match Links::open(&[(LINE, config)], Direction::Downlink, &sender) {
             Ok(links) => links,
             Err(error) => return failed(error.to_string()),
         };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wire::{
-    ConnAck, Disconnect, MsgId, PingResp, PubAck, PubComp, PubRec, PubRel, Publish, Qos, RegAck, ReturnCode, SubAck,
+    ConnAck, Disconnect, MsgId, PingResp, PubAck, PubComp, PubRec, PubRel, Publish, RegAck, ReturnCode, SubAck,
     TopicId, TopicRef,
 };
 

@@ -36,12 +36,27 @@ pub(super) fn run(args: &GoalsArgs) -> anyhow::Result<()> {
     for (name, measure) in asked_for {
         // Whoever waits sees which row takes so long; there is nobody left to tell that stderr is closed.
         let _ = writeln!(io::stderr(), "{name} ...");
-        match measure(&bench) {
-            Ok(measured) => rows.extend(measured),
-            Err(error) => rows.push(Row::not_measured(name, &format!("{error:#}"))),
+        let repetitions: anyhow::Result<Vec<_>> = (0..args.repeat).map(|_| measure(&bench)).collect();
+        match repetitions {
+            Ok(repetitions) => rows.extend(medians(repetitions)),
+            Err(error) => rows.push(Row::not_measured(name, &in_one_line(&error))),
         }
     }
     super::print(&Goals { rows }, args.json)
+}
+
+/// Returns the median of each line.
+fn medians(repetitions: Vec<Vec<Row>>) -> Vec<Row> {
+    let mut lines: Vec<Vec<Row>> = Vec::new();
+    for rows in repetitions {
+        lines.resize_with(lines.len().max(rows.len()), Vec::new);
+        lines.iter_mut().zip(rows).for_each(|(line, row)| line.push(row));
+    }
+    lines.into_iter().filter_map(Row::median).collect()
+}
+
+fn in_one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Display for Goals {

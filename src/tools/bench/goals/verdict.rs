@@ -1,5 +1,6 @@
 //! One row of the table of goals: what was measured, what was wanted, and whether that is so.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::Serialize;
@@ -11,6 +12,9 @@ pub(super) struct Row {
     compared_with: String,
     reach: String,
     verdict: Verdict,
+    /// What was judged; where nothing was measured, nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +49,7 @@ impl Row {
             compared_with: format!("{} ({}): {ratio:.2} x", floor.0, floor.1),
             reach: format!("{reach} x"),
             verdict: reach.verdict(ratio),
+            value: Some(ratio),
         }
     }
 
@@ -62,7 +67,20 @@ impl Row {
             compared_with: String::new(),
             reach: reach_words,
             verdict: reach.verdict(measured.value),
+            value: Some(measured.value),
         }
+    }
+
+    /// Adds what helps to understand the figure.
+    pub(super) fn beside(self, compared_with: String) -> Self {
+        Self { compared_with, ..self }
+    }
+
+    /// Returns, of one row measured several times, the one in the middle.
+    pub(super) fn median(mut repetitions: Vec<Self>) -> Option<Self> {
+        repetitions.sort_by(|a, b| a.value.partial_cmp(&b.value).unwrap_or(Ordering::Equal));
+        let middle = repetitions.len() / 2;
+        (middle < repetitions.len()).then(|| repetitions.swap_remove(middle))
     }
 
     /// Says why there is no figure.
@@ -73,6 +91,7 @@ impl Row {
             compared_with: String::new(),
             reach: String::new(),
             verdict: Verdict::NotMeasured,
+            value: None,
         }
     }
 }
@@ -89,7 +108,7 @@ impl Reach {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, measured, compared_with, reach, verdict } = self;
+        let Self { what, measured, compared_with, reach, verdict, value: _ } = self;
         let verdict = match verdict {
             Verdict::Reached => "reached",
             Verdict::Missed => "MISSED",
@@ -137,6 +156,14 @@ mod tests {
     fn a_figure_alone_is_compared_with_its_limit() {
         let row = Row::plain("rate", Figure { value: 20_000.0, unit: "/s" }, Reach::AtLeast(20_000.0));
         assert_eq!(row.to_string(), "| rate | 20000 /s |  | at least 20000 /s | reached |");
+    }
+
+    #[test]
+    fn of_several_repetitions_the_one_in_the_middle_counts() {
+        let row = |value| Row::plain("rate", Figure { value, unit: "/s" }, Reach::AtLeast(2.0));
+        let median = Row::median([9.0, 1.0, 2.0].map(row).into()).unwrap();
+        assert_eq!((median.value, median.verdict), (Some(2.0), Verdict::Reached));
+        assert!(Row::median(Vec::new()).is_none());
     }
 
     #[test]
