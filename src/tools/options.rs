@@ -71,7 +71,7 @@ pub struct ConnectionOptions {
 impl ConnectionOptions {
     pub(super) fn target(&self) -> Target {
         match &self.serial {
-            Some(settings) => Target::Serial(Box::new(settings.clone())),
+            Some(settings) => Target::Serial(settings.clone()),
             None => Target::Udp { host: self.host.clone(), port: self.port },
         }
     }

@@ -28,7 +28,7 @@ const EVENTS: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Udp { host: String, port: u16 },
-    Serial(Box<SerialSettings>),
+    Serial(SerialSettings),
 }
 
 /// One way to reach a target.
@@ -62,7 +62,7 @@ impl Target {
                 let addresses = lookup_host((without_brackets(host), *port)).await?;
                 Ok(addresses.map(Endpoint::Udp).collect())
             }
-            Self::Serial(settings) => Ok(vec![Endpoint::Serial(settings.as_ref().clone())]),
+            Self::Serial(settings) => Ok(vec![Endpoint::Serial(settings.clone())]),
         }
     }
 

@@ -266,7 +266,7 @@ impl Common {
     pub(super) fn plan(&self, name: &str, duration: Duration) -> Plan {
         Plan {
             gateway: match &self.serial {
-                Some(settings) => Target::Serial(Box::new(settings.clone())),
+                Some(settings) => Target::Serial(settings.clone()),
                 None => Target::Udp { host: self.host.clone(), port: self.port },
             },
             forwarders: self.forwarders,
