@@ -62,6 +62,24 @@ fn a_sleeper_is_kept_as_long_as_it_sleeps_however_soon_its_link_was_lost() {
 }
 
 #[test]
+fn how_long_a_client_is_kept_behind_a_lost_link_can_be_seen() {
+    let kept_for = |sleep: Option<u16>| {
+        let mut world = subscribed();
+        if let Some(seconds) = sleep {
+            world.client("C").sleeps("c1", seconds);
+        }
+        world.passes(10.0);
+        world.link_goes_down();
+        let status = world.client_details("c1").unwrap().status;
+        assert_eq!(status.phase, ClientPhase::Asleep);
+        status.until.zip(status.heard).map(|(until, heard)| until - heard)
+    };
+    assert_eq!(kept_for(None), Some(Duration::from_secs(10 + 3_600)));
+    assert_eq!(kept_for(Some(60)), Some(Duration::from_secs(10 + 3_600)));
+    assert_eq!(kept_for(Some(3_600)), Some(Duration::from_secs(5_400)));
+}
+
+#[test]
 fn a_sleeper_wakes_up_as_ever_when_its_link_is_back() {
     let mut world = subscribed();
     world.client("C").sleeps("c1", 60);

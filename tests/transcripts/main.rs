@@ -159,6 +159,7 @@ mod durable_transparent {
     mod discovery;
     mod encapsulation;
     mod limits;
+    mod links;
     mod lossy;
     mod mapping;
     mod matrix;

@@ -12,9 +12,9 @@ impl Session {
         let (phase, until) = match &self.phase {
             Phase::Handshake(_) => (ClientPhase::Handshake, None),
             // Behind a lost link it is kept as if it slept.
-            Phase::Active(_) if self.cut_off.is_some() => (ClientPhase::Asleep, self.cut_off),
-            Phase::Active(presence) => (ClientPhase::Active, presence.lost_at()),
-            Phase::Asleep(presence) => (ClientPhase::Asleep, presence.lost_at()),
+            Phase::Active(presence) if self.cut_off.is_some() => (ClientPhase::Asleep, self.lost_at(presence)),
+            Phase::Active(presence) => (ClientPhase::Active, self.lost_at(presence)),
+            Phase::Asleep(presence) => (ClientPhase::Asleep, self.lost_at(presence)),
             Phase::Awake { presence, .. } => (ClientPhase::Awake, presence.lost_at()),
             Phase::Away { expires } => (ClientPhase::Away, Some(*expires)),
             Phase::Over => return None,
