@@ -294,9 +294,9 @@ mod tests {
     }
 
     fn acknowledged(out: &mut Outputs) -> Vec<u64> {
-        let delivery = |output| match output {
-            Output::Broker { command: BrokerCommand::Ack { delivery }, .. } => Some(delivery.0),
-            _ => None,
+        let delivery = |output| {
+            let Output::Broker { command: BrokerCommand::Ack { delivery }, .. } = output else { return None };
+            Some(delivery.0)
         };
         out.queue.drain(..).filter_map(delivery).collect()
     }
@@ -305,7 +305,7 @@ mod tests {
     fn what_is_stored_is_said_however_much_is_written_meanwhile() {
         let (mut journal, mut out) = (Journal::new(Durability::Strict), Outputs::default());
         acknowledge(&mut journal, &mut out, 1);
-        assert_eq!(acknowledged(&mut out), []);
+        assert!(acknowledged(&mut out).is_empty());
         journal.on_stored(&mut out, StoreToken(1));
         acknowledge(&mut journal, &mut out, 2);
         assert_eq!(acknowledged(&mut out), [1]);

@@ -190,19 +190,19 @@ mod tests {
             let (mut out, mut journal) = (Outputs::default(), Journal::new(Durability::Strict));
             act(&mut self.held, &mut out, &mut journal);
             for output in out.queue.drain(..) {
-                match output {
-                    Output::Persist { op: StoreOp::Put(record), .. } => _ = self.records.insert(record.key(), record),
-                    Output::Persist { op: StoreOp::Delete(key), .. } => _ = self.records.remove(&key),
-                    _ => {}
+                if let Output::Persist { op: StoreOp::Put(record), .. } = output {
+                    self.records.insert(record.key(), record);
+                } else if let Output::Persist { op: StoreOp::Delete(key), .. } = output {
+                    self.records.remove(&key);
                 }
             }
         }
 
         /// Shows the records: each filter with the number that was granted, and the others.
         fn stored(&self) -> Vec<String> {
-            let show = |record: &Record| match record {
-                Record::Filter(FilterRecord { filter, granted, others }) => format!("{filter} {granted:?} {others:?}"),
-                other => panic!("{other:?}"),
+            let show = |record: &Record| {
+                let Record::Filter(FilterRecord { filter, granted, others }) = record else { panic!("{record:?}") };
+                format!("{filter} {granted:?} {others:?}")
             };
             self.records.values().map(show).collect()
         }

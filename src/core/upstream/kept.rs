@@ -346,11 +346,11 @@ mod tests {
             let Self { kept, line, tokens, journal, out, settings, stats } = self;
             out.clear();
             kept.drain(&mut Means { now: Instant::ORIGIN, out, journal, settings, stats }, line, tokens);
-            let payload = |output| match output {
-                Output::Broker { command: BrokerCommand::Publish { message, .. }, .. } => {
-                    Some(String::from_utf8(message.payload.to_vec()).unwrap())
-                }
-                _ => None,
+            let payload = |output| {
+                let Output::Broker { command: BrokerCommand::Publish { message, .. }, .. } = output else {
+                    return None;
+                };
+                Some(String::from_utf8(message.payload.to_vec()).unwrap())
             };
             out.queue.drain(..).filter_map(payload).collect()
         }

@@ -300,7 +300,7 @@ impl Downlink {
         let Some(mark) = Mark::read(publish.data) else { return Ok(()) };
         let Some(account) = accounts.get(mark) else { return Ok(()) };
         if let TopicRef::Normal(id) = publish.topic
-            && !shadow.topics.may_mean(id, &account.topic, shadow.is_abiding)
+            && !shadow.allows(id, &account.topic)
         {
             let (topic, topics) = (&account.topic, &shadow.topics);
             return Err(Violation(format!("{mark:?} of {topic:?} goes out under id {id}: {topics:?}")));

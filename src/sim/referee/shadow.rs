@@ -14,8 +14,8 @@ use super::topic_ids::TopicIds;
 use crate::core::topics::{TopicFilter, TopicName};
 use crate::core::{ClientPhase, ConnectRefusal, Durability, Instant, LossReason, Notice, Settings};
 use crate::wire::{
-    ConnAck, Connect, Disconnect, FilterRef, Message, MsgId, Qos, QosField, ReturnCode, SubAck, Subscribe, Unsubscribe,
-    WillTopicFields,
+    ConnAck, Connect, Disconnect, FilterRef, Message, MsgId, Qos, QosField, ReturnCode, SubAck, Subscribe, TopicId,
+    Unsubscribe, WillTopicFields,
 };
 
 /// One client's session as it must be.
@@ -99,6 +99,13 @@ pub(super) struct Will {
 impl Shadow {
     pub(super) fn new(is_abiding: bool) -> Self {
         Self { is_abiding, ..Self::default() }
+    }
+
+    /// Whether a message to the client may come under this topic id.
+    pub(super) fn allows(&self, id: TopicId, name: &TopicName) -> bool {
+        let is_asked_for = self.asked.values().any(|filter| filter.as_name().as_ref() == Some(name));
+        // Of the frames that wait for the store some are dropped. The client asks again for what it has missed.
+        is_asked_for || self.topics.may_mean(id, name, self.is_abiding)
     }
 
     /// Whether messages for the client are kept, or on their way.

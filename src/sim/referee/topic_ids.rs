@@ -25,7 +25,6 @@ impl TopicIds {
     pub(super) fn may_mean(&self, id: TopicId, name: &TopicName, is_abiding: bool) -> bool {
         let stands_for_it = self.names.get(&id).or_else(|| self.perhaps.get(&id)) == Some(name);
         let is_told = self.told.contains(&id) || !is_abiding;
-        // Of the frames that wait for the store some are dropped. The client asks again for what it has missed.
         let is_being_told = self.registering.values().any(|other| other == name);
         (stands_for_it && is_told) || is_being_told
     }
