@@ -1,7 +1,7 @@
 //! The engine: a file of redb, which is never overwritten where it counts and has a checksum on every page.
 
 use std::fs::{File, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 use redb::{
@@ -28,6 +28,8 @@ const CACHE: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct RedbEngine {
     database: Database,
+    /// Where the file was found, if it is one.
+    path: Option<PathBuf>,
 }
 
 /// A redb file that is open for reading.
@@ -47,7 +49,8 @@ pub(super) enum Expect {
 impl RedbEngine {
     pub(super) fn open(path: &Path, expect: Expect, watch: &SyncWatch) -> Result<Self, Trouble> {
         let file = options(expect).open(path)?;
-        Self::on(FileBackend::new(file).map_err(trouble)?, watch)
+        let engine = Self::on(FileBackend::new(file).map_err(trouble)?, watch)?;
+        Ok(Self { path: Some(path.to_owned()), ..engine })
     }
 
     /// Opens a database on something that acts like a file. `watch` is that of its former openings.
@@ -57,7 +60,7 @@ impl RedbEngine {
         // Reads the whole file. Without it redb trusts a file that was closed in order, and may panic on one that was
         // damaged since. Everything is read at the start anyway.
         builder.set_check_integrity_on_open(true);
-        let engine = Self { database: builder.create_with_backend(file).map_err(trouble)? };
+        let engine = Self { database: builder.create_with_backend(file).map_err(trouble)?, path: None };
         check_tables(&engine.database)?;
         Ok(engine)
     }
@@ -91,7 +94,11 @@ impl Engine for RedbEngine {
             Outcome::Written => transaction.commit().map_err(trouble)?,
             Outcome::Unchanged => transaction.abort().map_err(trouble)?,
         }
-        Ok(outcome)
+        // A file that was deleted goes on to be written without an error, and nobody will ever read it.
+        match &self.path {
+            Some(path) if !path.try_exists()? => Err(Trouble::Gone),
+            Some(_) | None => Ok(outcome),
+        }
     }
 }
 

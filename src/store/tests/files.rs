@@ -171,6 +171,16 @@ fn a_disk_that_is_full_is_reported_and_writing_goes_on_when_there_is_space() {
 }
 
 #[test]
+fn what_is_written_to_a_file_that_was_deleted_is_not_reported_as_stored() {
+    let dir = filled();
+    let (mut store, _) = open(dir.path()).unwrap();
+    fs::remove_file(dir.path().join("store.redb")).unwrap();
+    store.submit(vec![put(8, 8)], StoreToken(1));
+    let StoreEvent::Failing { reason, .. } = store.next() else { panic!("it is stored") };
+    assert_eq!(reason, format!("nothing can be written to the store in {}: the file is gone", dir.path().display()));
+}
+
+#[test]
 fn what_is_stored_after_a_failed_sync_survives_a_power_cut() {
     let file = FlakyFile::default();
     let (mut store, _) = start(file.opener());
