@@ -102,6 +102,21 @@ fn what_is_kept_goes_out_in_order_and_the_next_ones_behind_it() {
 }
 
 #[test]
+fn what_follows_a_kept_qos_2_message_of_the_same_client_waits_until_the_broker_has_that() {
+    let mut world = broker_away();
+    keeps(&mut world, "C", 1, "1");
+    world.client("C").sends(&frames::publish(0x42, 0x6162, 2, b"2")).hears("040f0002");
+    world.client("C").says("04100002").hears("040e0002");
+    keeps(&mut world, "C", 3, "3");
+    world.broker().comes_back();
+    let first = world.broker().gets("PUBLISH q1 ab 1");
+    let second = world.broker().gets("PUBLISH q2 ab 2");
+    world.broker().accepts(first);
+    world.broker().accepts(second);
+    drains(&mut world, &["3"]);
+}
+
+#[test]
 fn so_many_are_under_way_at_once() {
     let mut world = broker_away();
     for n in 1..=66 {

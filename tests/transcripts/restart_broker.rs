@@ -229,8 +229,8 @@ fn a_kept_message_at_qos_2_that_the_connection_goes_on_with_goes_up_once() {
     world.restarts(&[&publish]);
     world.client("C").says("080c226162000232 behind it").hears("070d6162000200");
     world.broker().comes_back();
-    let next = world.broker().gets("PUBLISH q1 ab 2");
     world.broker().accepts(publish);
+    let next = world.broker().gets("PUBLISH q1 ab 2");
     world.broker().accepts(next);
     assert_eq!(world.restarts(&[]).kept, 0);
 }

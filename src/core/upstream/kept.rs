@@ -1,7 +1,8 @@
 //! Messages that the gateway has answered for and the broker does not have yet.
 //!
 //! They go out in the order in which they came, a few at a time, so that a broker that has just come back is not
-//! buried; and while one of a client's waits, its next ones wait behind it.
+//! buried; and while one of a client's waits, its next ones wait behind it. What follows a QoS 2 message of the same client
+//! at a lower QoS goes out when the broker has released that: it would pass the later one on first.
 
 use std::collections::BTreeMap;
 
@@ -30,14 +31,23 @@ const WINDOW: usize = 64;
 pub(super) struct Kept {
     rules: OutageRules,
     entries: BTreeMap<u64, Entry>,
-    /// How many of each client wait or are on their way, whichever of its sessions they are from.
-    by_client: HashMap<ByteString, usize, RandomState>,
+    /// What there is of each client, whichever of its sessions it is from.
+    by_client: HashMap<ByteString, Share, RandomState>,
     /// The newest of each topic of which only that is kept.
     latest: HashMap<TopicName, u64, RandomState>,
     octets: usize,
     /// Everything before this place is on its way.
     next: u64,
     under_way: usize,
+}
+
+/// What is kept of one client.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    /// Messages that wait or are on their way.
+    messages: usize,
+    /// QoS 2 messages that are on their way: subscribers get them when they are released, and not before.
+    unreleased: usize,
 }
 
 #[derive(Debug)]
@@ -89,7 +99,7 @@ impl Kept {
 
     /// Returns how many messages of this client wait or are on their way.
     pub(super) fn of(&self, client: &ByteString) -> usize {
-        self.by_client.get(client).copied().unwrap_or_default()
+        self.by_client.get(client).map_or(0, |share| share.messages)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -139,12 +149,11 @@ impl Kept {
         stats.kept += 1;
         let place = journal.number();
         let token = (message.qos == Qos::ExactlyOnce).then_some(token);
-        let (policy, state) = (OutagePolicy::Keep, State::UnderWay);
-        let written = StoreToken::default();
+        let (policy, written, state) = (OutagePolicy::Keep, StoreToken::default(), State::Waiting);
         let mut entry = Entry { client, message, expires: None, policy, token, written, state };
         entry.written = journal.put(out, entry.record(place));
         self.insert(place, entry);
-        self.under_way += 1;
+        self.set_off(place);
         place
     }
 
@@ -162,10 +171,7 @@ impl Kept {
 
     /// Notes that the message in this place is on its way already: its connection remembers it from before.
     pub(super) fn set_under_way(&mut self, place: u64) {
-        if let Some(entry) = self.entries.get_mut(&place) {
-            entry.state = State::UnderWay;
-            self.under_way += 1;
-        }
+        self.set_off(place);
     }
 
     /// Sends as many as may be on their way, in order, and none that is not stored: one that is to arrive once must not
@@ -173,9 +179,9 @@ impl Kept {
     pub(super) fn drain(&mut self, means: &mut Means<'_>, line: &Line, tokens: &mut Tokens) {
         let Means { now, out, journal, stats, .. } = means;
         while line.is_up() && self.under_way < WINDOW {
-            let mut ahead = self.entries.range_mut(self.next..).filter(|(_, entry)| entry.state == State::Waiting);
+            let mut ahead = self.entries.range(self.next..).filter(|(_, entry)| entry.state == State::Waiting);
             let Some((&place, entry)) = ahead.next() else { return };
-            if journal.awaits(entry.written) {
+            if journal.awaits(entry.written) || self.would_overtake(entry) {
                 return;
             }
             self.next = place + 1;
@@ -205,8 +211,7 @@ impl Kept {
                 Some(token) => tokens.issue_as(token, pending),
                 None => tokens.issue(pending),
             };
-            entry.state = State::UnderWay;
-            self.under_way += 1;
+            self.set_off(place);
             out.command(line.conn(), BrokerCommand::Publish { token: Some(token), message, expires_in });
         }
     }
@@ -214,7 +219,7 @@ impl Kept {
     /// Takes the broker's answer. Returns whether the connection had no room, so that going on has to wait.
     pub(super) fn answered(&mut self, means: &mut Means<'_>, place: u64, outcome: PublishOutcome) -> Answered {
         let Means { out, journal, stats, .. } = means;
-        self.under_way = self.under_way.saturating_sub(1);
+        self.arrive(place);
         match outcome {
             PublishOutcome::Accepted => {
                 stats.published += 1;
@@ -241,6 +246,35 @@ impl Kept {
         Answered::GoOn
     }
 
+    /// Whether the broker would pass this one on before an earlier one of the same client.
+    fn would_overtake(&self, entry: &Entry) -> bool {
+        entry.message.qos < Qos::ExactlyOnce
+            && self.by_client.get(&entry.client).is_some_and(|share| share.unreleased > 0)
+    }
+
+    /// Notes that the message in this place is on its way to the broker.
+    fn set_off(&mut self, place: u64) {
+        let Some(entry) = self.entries.get_mut(&place) else { return };
+        entry.state = State::UnderWay;
+        self.under_way += 1;
+        if entry.message.qos == Qos::ExactlyOnce
+            && let Some(share) = self.by_client.get_mut(&entry.client)
+        {
+            share.unreleased += 1;
+        }
+    }
+
+    /// Notes that the message in this place is on its way no more, whatever became of it.
+    fn arrive(&mut self, place: u64) {
+        self.under_way = self.under_way.saturating_sub(1);
+        if let Some(entry) = self.entries.get(&place)
+            && entry.message.qos == Qos::ExactlyOnce
+            && let Some(share) = self.by_client.get_mut(&entry.client)
+        {
+            share.unreleased = share.unreleased.saturating_sub(1);
+        }
+    }
+
     fn has_room(&self, settings: &OutageSettings, message: &Message, policy: OutagePolicy) -> bool {
         let freed = self.superseded(message, policy).map(|(_, entry)| octets(&entry.message));
         self.entries.len() - usize::from(freed.is_some()) < settings.messages
@@ -264,7 +298,7 @@ impl Kept {
 
     fn insert(&mut self, place: u64, entry: Entry) {
         self.octets += octets(&entry.message);
-        *self.by_client.entry(entry.client.clone()).or_default() += 1;
+        self.by_client.entry(entry.client.clone()).or_default().messages += 1;
         if entry.policy == OutagePolicy::Latest {
             self.latest.insert(entry.message.topic.clone(), place);
         }
@@ -278,9 +312,9 @@ impl Kept {
         if self.latest.get(&entry.message.topic) == Some(&place) {
             self.latest.remove(&entry.message.topic);
         }
-        if let Some(count) = self.by_client.get_mut(&entry.client) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(share) = self.by_client.get_mut(&entry.client) {
+            share.messages -= 1;
+            if share.messages == 0 {
                 self.by_client.remove(&entry.client);
             }
         }
@@ -370,7 +404,7 @@ mod tests {
     fn a_message_goes_out_when_it_is_stored_and_none_before_an_earlier_one() {
         let mut rig = Rig::new();
         rig.take("1", Qos::ExactlyOnce);
-        rig.take("2", Qos::AtLeastOnce);
+        rig.take("2", Qos::ExactlyOnce);
         rig.take("3", Qos::ExactlyOnce);
         assert_eq!(rig.drain(), [""; 0]);
         rig.stored(2);
