@@ -1,13 +1,13 @@
 //! The thread that writes. While it waits for the disk, changes gather at the desk; they are the next commit.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::StoreSettings;
 use super::desk::{Desk, Next};
 use super::engine::{Engine, Opener, Outcome};
+use super::guard::guarded;
 use super::key::Key;
 use super::trouble::Trouble;
 
@@ -160,13 +160,4 @@ impl Failures {
         }
         due
     }
-}
-
-/// Runs code of the engine, and takes a panic in it for what it is: a file that it was not prepared for.
-pub(super) fn guarded<T>(engine: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    catch_unwind(AssertUnwindSafe(engine)).unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
-        let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(Trouble::Damaged(words.unwrap_or_else(|| "the database gave up".to_owned())))
-    })
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::directory::{FILE, LOCK, holder};
+use super::guard::guarded;
 use super::redb::RedbReader;
 use super::{OpenError, Restored, Store, Trouble, read_all};
 
@@ -37,8 +38,8 @@ impl Store {
             return Ok(Inspection::Vacant);
         }
         may_write(&file).map_err(disk)?;
-        match RedbReader::open(&file) {
-            Ok(reader) => Ok(Inspection::Ready(read_all(&reader, dir)?.0)),
+        match guarded(|| Ok(read_all(&RedbReader::open(&file)?, dir))) {
+            Ok(read) => Ok(Inspection::Ready(read?.0)),
             Err(Trouble::NeedsRepair) => Ok(Inspection::Unclean),
             Err(Trouble::InUse) => Ok(Inspection::InUse { holder: None }),
             Err(trouble) => Err(OpenError::disk(dir, trouble)),

@@ -21,6 +21,7 @@ mod desk;
 mod directory;
 mod engine;
 mod format;
+mod guard;
 mod inspection;
 mod key;
 mod label;
@@ -47,6 +48,7 @@ use desk::Desk;
 use directory::Directory;
 use engine::{Opener, Shelf};
 use format::FORMAT;
+use guard::guarded;
 use key::Key;
 use label::Label;
 use redb::{Expect, RedbEngine, RedbReader};
@@ -130,15 +132,14 @@ impl Store {
     pub fn read_only(dir: &Path) -> Result<Restored, OpenError> {
         let directory = Directory::find(dir)?;
         let file = directory.file();
-        let shelf = committer::guarded(|| match RedbReader::open(&file) {
-            Ok(reader) => Ok(Box::new(reader) as Box<dyn Shelf>),
+        let read = guarded(|| match RedbReader::open(&file) {
+            Ok(reader) => Ok(read_all(&reader, dir)),
             Err(Trouble::NeedsRepair) => {
-                Ok(Box::new(RedbEngine::open(&file, Expect::Existing, &SyncWatch::default())?))
+                Ok(read_all(&RedbEngine::open(&file, Expect::Existing, &SyncWatch::default())?, dir))
             }
             Err(trouble) => Err(trouble),
         });
-        let shelf = shelf.map_err(|trouble| OpenError::disk(dir, trouble))?;
-        Ok(read_all(&*shelf, dir)?.0)
+        Ok(read.map_err(|trouble| OpenError::disk(dir, trouble))??.0)
     }
 
     /// Makes changes durable, some time soon, and then reports the token. Never waits.
@@ -182,7 +183,7 @@ impl Store {
     }
 
     fn start(dir: &Path, pace: Pace, max_backlog: usize, mut opener: Opener) -> Result<(Self, Restored), OpenError> {
-        let opened = committer::guarded(|| {
+        let opened = guarded(|| {
             let mut engine = opener()?;
             let known = read_all(&*engine, dir);
             if let Ok((restored, _)) = &known
