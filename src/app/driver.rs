@@ -12,6 +12,7 @@ use super::control::{self, Promises, Requests};
 use super::keeping::{Keeping, Legacy};
 use super::link_log::LinkLog;
 use super::signals::{Signal, Signals};
+use super::store_words::counted;
 use super::trace::{trace_incoming, trace_outgoing};
 use super::words::Words;
 use crate::broker::Submitted;
@@ -229,11 +230,16 @@ impl Driver {
         let Restored { sessions, subscriptions, queued, kept, dropped } =
             self.gateway.restore(now, records, under_way, &mut self.outputs);
         info!(
-            "taken up from the store: {sessions} devices with {subscriptions} subscriptions, {queued} messages that \
-             wait for devices, {kept} that wait for the broker"
+            "taken up from the store: {} with {}, {} for devices and {kept} for the broker",
+            counted(sessions, "device", "devices"),
+            counted(subscriptions, "subscription", "subscriptions"),
+            counted(queued, "message", "messages"),
         );
         if dropped > 0 {
-            warn!("{dropped} records in the store belong to nothing and are dropped");
+            warn!(
+                "dropped from the store: {}",
+                counted(dropped, "record that belongs to nothing", "records that belong to nothing")
+            );
         }
         self.carry_out(now, &[]);
     }

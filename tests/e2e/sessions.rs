@@ -113,7 +113,7 @@ fn the_devices_of_a_stopped_gateway_are_read_from_its_store_and_can_be_forgotten
     data.says(&["show", "sleeper"], 1, &["no device \"sleeper\" has a session"]);
 
     let gateway = data.gateway(&broker);
-    gateway.wait_for("taken up from the store: 1 devices with 0 subscriptions, 0 messages");
+    gateway.wait_for("taken up from the store: 1 device with 0 subscriptions, 0 messages");
     data.says(&[], 0, &["talker"]);
     // The gateway's port has changed: the device looks for it anew.
     let mut sleeper = Node::udp(gateway.udp());
