@@ -112,6 +112,14 @@ impl Keeping {
         Some(Arc::new(Keeper { session, last, writer, durability: self.durability }))
     }
 
+    /// Whether the gateway goes on accepting while the store cannot write.
+    pub(super) fn goes_on_without(&self) -> bool {
+        match self.durability {
+            Durability::BestEffort => true,
+            Durability::Nothing | Durability::Strict => false,
+        }
+    }
+
     /// Takes one operation of the core's.
     pub(super) fn note(&mut self, op: StoreOp, token: StoreToken) {
         if let StoreOp::ForgetSession(session) = &op {

@@ -106,6 +106,7 @@ fn while_the_disk_takes_nothing_new_work_is_refused_and_afterwards_nothing_is_mi
 fn a_gateway_that_may_go_on_without_its_disk_accepts_and_keeps_what_it_can_when_there_is_room() {
     let mut scene = FullDisk::new(CONTINUE);
     scene.gateway.wait_for("the store cannot write");
+    scene.gateway.wait_for("what is accepted meanwhile does not survive a restart");
     let door = scene.topic_id.clone();
     scene.node.ask(&format!("LL 0C 20 {door} 7003 'after'"), &format!("07 0D {door} 7003 00"));
     Node::udp(scene.gateway.udp()).connect("late");
