@@ -26,9 +26,10 @@ const FEWEST: usize = 8;
 /// Datagrams that were taken from a socket at once.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    /// First all heads, then all tails. It is large, and the system gives memory only to what was written to: the tails
-    /// cost nothing until somebody sends long datagrams.
-    octets: Box<[u8]>,
+    heads: Box<[u8]>,
+    /// Large, but the system gives memory only to what was written to: they cost nothing until somebody sends long
+    /// datagrams.
+    tails: Box<[u8]>,
     /// Datagrams at most in one call.
     batch: usize,
     /// Datagrams to ask for next: preparing a call costs something for each.
@@ -50,8 +51,9 @@ impl Inbox {
     pub(super) fn new(socket: &UdpSocket, batch: usize) -> Self {
         // Refused by no Linux since 2.6.33. Without it drops go unseen, and nothing else is wrong.
         let _ = setsockopt(socket, sockopt::RxqOvfl, &1);
-        let octets = vec![0; batch * (HEAD + TAIL)].into_boxed_slice();
-        Self { octets, batch, ask: FEWEST.min(batch), arrived: Vec::new(), taken: 0, dropped: 0 }
+        let zeroed = |octets| vec![0; octets].into_boxed_slice();
+        let (heads, tails) = (zeroed(batch * HEAD), zeroed(batch * TAIL));
+        Self { heads, tails, batch, ask: FEWEST.min(batch), arrived: Vec::new(), taken: 0, dropped: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -85,16 +87,14 @@ impl Inbox {
     /// Returns the next datagram.
     pub(super) fn next(&mut self) -> Option<Datagram<'_>> {
         let &Arrived { from, length } = self.arrived.get(self.taken)?;
-        let (heads, tails) = self.octets.split_at(self.batch * HEAD);
-        let head = &heads[self.taken * HEAD..][..length.min(HEAD)];
-        let tail = &tails[self.taken * TAIL..][..length.saturating_sub(HEAD)];
+        let head = &self.heads[self.taken * HEAD..][..length.min(HEAD)];
+        let tail = &self.tails[self.taken * TAIL..][..length.saturating_sub(HEAD)];
         self.taken += 1;
         Some(Datagram { from, head, tail })
     }
 
     fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
-        let (heads, tails) = self.octets.split_at_mut(self.batch * HEAD);
-        let slots = heads.chunks_exact_mut(HEAD).zip(tails.chunks_exact_mut(TAIL)).take(self.ask);
+        let slots = self.heads.chunks_exact_mut(HEAD).zip(self.tails.chunks_exact_mut(TAIL)).take(self.ask);
         let mut slots: Vec<_> = slots.map(|(head, tail)| [IoSliceMut::new(head), IoSliceMut::new(tail)]).collect();
         // Made anew each time: they are bound to their thread, which a task is not, and the kernel overwrites in them
         // how much room it has for control messages.
