@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::config::{Config, Devices, Mode, Serial};
+use super::udp_buffers;
 use crate::broker::{BrokerSettings, Scheme};
 use crate::core::{LinkId, PrefixTemplate, QueuePolicy, QueueRule};
 use crate::links::{Links, Multicast, SerialSettings};
@@ -22,6 +23,9 @@ pub(super) fn show(config: &Config, links: &Links) {
         match links.local_addr(link) {
             Some(_) => info!("listening on {}", links.describe(link)),
             None => info!("opening {}", links.describe(link)),
+        }
+        if let Some(buffers) = links.udp_buffers(link) {
+            udp_buffers::short(&links.describe(link), buffers).for_each(|words| info!("{words}"));
         }
     }
     let multicast = config.udp.iter().filter_map(|udp| multicast_in_words(&udp.settings.multicast));

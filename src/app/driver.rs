@@ -1,6 +1,7 @@
 //! The loop that owns the core: what comes from links, broker and clock goes in, what comes out is carried out.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ use crate::core::rates::TokenBucket;
 use crate::core::{
     BrokerEvent, ConnId, Gateway, Input, Instant, LinkId, LinkState, Output, Outputs, Peer, Restored, Settings,
 };
-use crate::links::{Frame, LinkEvent, Links, SendError};
+use crate::links::{Frame, LinkEvent, Links, SendError, Unsent};
 use crate::ops::control::{Answer, Asked, Request};
 use crate::store::StoreEvent;
 
@@ -121,10 +122,17 @@ impl Driver {
     pub(super) async fn run(mut self, mut sources: Sources) -> Ended {
         let mut events = Vec::with_capacity(LINK_EVENTS_PER_TURN);
         let mut deaf_until = Some(Clock::now() + BROKER_FIRST);
+        let mut alarm = pin!(sleep_until(self.origin));
         loop {
             let deadline = self.gateway.next_deadline().into_iter().chain(self.words.due()).min();
-            let deadline = deadline.map(|deadline| self.origin + (deadline - self.began));
+            if let Some(deadline) = deadline.map(|deadline| self.origin + (deadline - self.began))
+                && (deadline < alarm.deadline() || alarm.is_elapsed())
+            {
+                // Never moved back, which nearly every frame would ask for: too early does no harm.
+                alarm.as_mut().reset(deadline);
+            }
             self.keeping.submit();
+            self.flush();
             // Unbiased, so that no source starves another: each is as likely to be the next as any that is ready.
             tokio::select! {
                 // None come when the tasks of all links have ended, and that is told by `next_ended`.
@@ -142,7 +150,7 @@ impl Driver {
                 () = self.connections.own_ended() => return Ended::Broken("the task of the broker connection".to_owned()),
                 link = self.links.next_ended() => return Ended::Broken(format!("a task of {}", self.links.describe(link))),
                 () = sleep_until(deaf_until.unwrap_or(self.origin)), if deaf_until.is_some() => deaf_until = None,
-                () = sleep_until(deadline.unwrap_or(self.origin)), if deadline.is_some() => {
+                () = &mut alarm, if deadline.is_some() => {
                     let now = self.now();
                     if self.words.due().is_some_and(|due| due <= now) {
                         self.words.sum_up(now);
@@ -177,6 +185,7 @@ impl Driver {
         let end = Clock::now() + FAREWELL;
         loop {
             self.keeping.submit();
+            self.flush();
             if self.connections.is_empty() {
                 return Ended::InOrder;
             }
@@ -209,6 +218,7 @@ impl Driver {
             LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }
             | LinkEvent::Text { .. }
+            | LinkEvent::Overflowed { .. }
             | LinkEvent::Undelivered { .. }
             | LinkEvent::Noise { .. } => {
                 self.link_log.tell(now, &event, &self.links);
@@ -310,6 +320,14 @@ impl Driver {
         }
     }
 
+    /// Sends what the links have queued. What does not leave is lost.
+    fn flush(&mut self) {
+        for Unsent { error, to, frames } in self.links.flush() {
+            let now = self.now();
+            self.losses.frames(now, frames, error, || self.links.describe_peer(to));
+        }
+    }
+
     fn carry_out(&mut self, now: Instant, frame_in: &[u8]) {
         let Self { outputs, links, connections, keeping, answers, words, losses, .. } = self;
         let (queue, frames) = outputs.drain();
@@ -319,14 +337,14 @@ impl Driver {
                     let octets = frames.octets(&frame);
                     trace_outgoing(octets, || links.describe_peer(to));
                     if let Err(error) = links.send(to, octets) {
-                        losses.frame(now, error, || links.describe_peer(to));
+                        losses.frames(now, 1, error, || links.describe_peer(to));
                     }
                 }
                 Output::Broadcast { link, radius, frame } => {
                     let octets = frames.octets(&frame);
                     trace_outgoing(octets, || format!("everyone on {}", links.describe(link)));
                     if let Err(error) = links.broadcast(link, radius, octets) {
-                        losses.frame(now, error, || links.describe(link));
+                        losses.frames(now, 1, error, || links.describe(link));
                     }
                 }
                 Output::Broker { conn, command } => match connections.submit(conn, command) {
@@ -351,12 +369,17 @@ impl Driver {
 }
 
 impl Losses {
-    fn frame(&mut self, now: Instant, error: SendError, to: impl Fn() -> String) {
-        self.frames += 1;
-        debug!("a frame to {} was dropped: {error}", to());
+    /// Counts frames, the last of them to `to`.
+    fn frames(&mut self, now: Instant, frames: u64, error: SendError, to: impl Fn() -> String) {
+        self.frames += frames;
+        let what = || match frames {
+            1 => format!("a frame to {} was dropped: {error}", to()),
+            _ => format!("{frames} frames were dropped, the last to {}: {error}", to()),
+        };
+        debug!("{}", what());
         // That the link is down has been said.
         if error != SendError::Down && self.rate.take(now) {
-            warn!("a frame to {} was dropped: {error} ({} frames so far)", to(), self.frames);
+            warn!("{} ({} frames so far)", what(), self.frames);
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::noise_log::{Noise, NoiseLog};
+use super::udp_buffers;
 use crate::core::{Instant, LinkId};
 use crate::links::serial::{PortInfo, PortName, UsbDevice};
 use crate::links::{DownReason, LinkEvent, Links, Membership, SerialSettings, Stage, Undelivered};
@@ -79,6 +80,11 @@ impl LinkLog {
                 }
             }
             LinkEvent::Text { link, line } => info!("{} says {line:?}", name(*link, links)),
+            LinkEvent::Overflowed { link, datagrams } => {
+                if let Some(buffers) = links.udp_buffers(*link) {
+                    warn!("{}", udp_buffers::overflowed(&links.describe(*link), *datagrams, buffers.receive));
+                }
+            }
             LinkEvent::Undelivered { link, frames, reason } => {
                 let (name, former) = (name(*link, links), self.undelivered.get(link).copied());
                 let so_far = frames.saturating_add(former.map_or(0, |(so_far, _)| so_far));

@@ -19,6 +19,7 @@ mod signals;
 pub mod start;
 mod store_words;
 mod trace;
+mod udp_buffers;
 mod words;
 
 use std::process::ExitCode;

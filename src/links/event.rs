@@ -41,6 +41,12 @@ pub enum LinkEvent {
         link: LinkId,
         line: String,
     },
+    /// The kernel dropped datagrams because it had no room for more of them. At most one event in 5 seconds, for all
+    /// that are known of since the last.
+    Overflowed {
+        link: LinkId,
+        datagrams: u64,
+    },
     /// A dongle did not send frames that it was given. At most one event a second, for all frames since the last.
     Undelivered {
         link: LinkId,

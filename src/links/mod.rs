@@ -1,5 +1,5 @@
 //! The sensor side's I/O: UDP sockets and serial ports. Each link is a task of its own; what they receive comes in
-//! batches over one bounded channel, what is to be sent goes out without waiting.
+//! batches over one bounded channel, what is to be sent goes out without waiting, on UDP many datagrams at once.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,7 +27,7 @@ pub use udp::{JoinError, Membership, OpenError};
 
 use serial::SerialLink;
 use tasks::Tasks;
-use udp::UdpLink;
+use udp::{Buffers, UdpLink};
 
 /// All links of the gateway, or the one link of a client tool. Dropping it closes them.
 #[derive(Debug)]
@@ -66,9 +66,9 @@ impl Links {
         Ok(Self { links, tasks })
     }
 
-    /// Sends a frame to one peer, or queues it, without waiting.
-    pub fn send(&self, to: Peer, frame: &[u8]) -> Result<(), SendError> {
-        match self.link(to.link)? {
+    /// Queues a frame for one peer, without waiting. On UDP it leaves with the next [`Links::flush`] at the latest.
+    pub fn send(&mut self, to: Peer, frame: &[u8]) -> Result<(), SendError> {
+        match self.link_mut(to.link)? {
             Link::Udp(link) => link.send(to.address, frame),
             Link::Serial(link) => link.send(to.address, frame),
         }
@@ -78,11 +78,25 @@ impl Links {
     /// to all nodes of the radio behind it, or to whoever is at its other end.
     ///
     /// `radius` is how many networks it may cross; 0 is as many as the configuration allows.
-    pub fn broadcast(&self, link: LinkId, radius: u8, frame: &[u8]) -> Result<(), SendError> {
-        match self.link(link)? {
+    pub fn broadcast(&mut self, link: LinkId, radius: u8, frame: &[u8]) -> Result<(), SendError> {
+        match self.link_mut(link)? {
             Link::Udp(link) => link.broadcast(radius, frame),
             Link::Serial(link) => link.broadcast(radius, frame),
         }
+    }
+
+    /// Sends what is queued, and returns what could not be sent since the last flush: an entry for each link and reason.
+    /// To be called before waiting for anything.
+    pub fn flush(&mut self) -> Vec<Unsent> {
+        let mut unsent = Vec::new();
+        for link in self.links.values_mut() {
+            match link {
+                Link::Udp(link) => unsent.extend(link.flush()),
+                // Its task sends, as fast as the line is.
+                Link::Serial(_) => {}
+            }
+        }
+        unsent
     }
 
     /// Waits until a task of a link has ended, and returns that link: it is deaf from now on. While somebody listens to
@@ -120,6 +134,14 @@ impl Links {
         }
     }
 
+    /// Returns the kernel's buffers of a UDP link.
+    pub fn udp_buffers(&self, link: LinkId) -> Option<Buffers> {
+        match self.link(link) {
+            Ok(Link::Udp(link)) => Some(link.buffers()),
+            Ok(Link::Serial(_)) | Err(_) => None,
+        }
+    }
+
     /// Returns what a serial link was told.
     pub fn serial_settings(&self, link: LinkId) -> Option<&SerialSettings> {
         match self.link(link) {
@@ -131,6 +153,19 @@ impl Links {
     fn link(&self, id: LinkId) -> Result<&Link, SendError> {
         self.links.get(&id).ok_or(SendError::NoSuchLink(id))
     }
+
+    fn link_mut(&mut self, id: LinkId) -> Result<&mut Link, SendError> {
+        self.links.get_mut(&id).ok_or(SendError::NoSuchLink(id))
+    }
+}
+
+/// Frames that were queued and could not be sent, all for the same reason. They are lost, as with [`SendError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsent {
+    pub error: SendError,
+    /// To whom the last of them was.
+    pub to: Peer,
+    pub frames: u64,
 }
 
 /// Why a frame was not sent. The frame is lost; MQTT-SN sends again what matters.

@@ -21,6 +21,10 @@ pub struct UdpSettings {
     /// Octets that the kernel holds while the gateway is busy; the system may allow less. 1 MiB by default: some
     /// thousands of sensor readings.
     pub receive_buffer: usize,
+    /// Octets that the kernel holds until the network takes them; the system may allow less. 1 MiB by default.
+    pub send_buffer: usize,
+    /// Datagrams received or sent in one system call at most, where the system can (Linux). 64 by default.
+    pub batch: usize,
     /// None by default: nobody's network should get a new sender unasked.
     pub multicast: Multicast,
 }
@@ -54,7 +58,7 @@ impl LinkConfig {
 impl UdpSettings {
     /// Listens on an address, with the defaults.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, receive_buffer: 1 << 20, multicast: Multicast::default() }
+        Self { listen, receive_buffer: 1 << 20, send_buffer: 1 << 20, batch: 64, multicast: Multicast::default() }
     }
 }
 

@@ -185,6 +185,7 @@ impl SerialPort {
             | LinkEvent::Text { .. }
             | LinkEvent::Noise { .. }
             | LinkEvent::Undelivered { .. }
+            | LinkEvent::Overflowed { .. }
             | LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. } => Ok(port),
         }
@@ -212,7 +213,10 @@ impl SerialPort {
                 return Ok(Arrival::Frame(frame));
             }
             match self.event().await? {
-                LinkEvent::Up { .. } | LinkEvent::Joined { .. } | LinkEvent::NotJoined { .. } => {}
+                LinkEvent::Up { .. }
+                | LinkEvent::Joined { .. }
+                | LinkEvent::NotJoined { .. }
+                | LinkEvent::Overflowed { .. } => {}
                 LinkEvent::Down { reason, .. } => {
                     return Err(io::Error::other(format!("the serial port is gone: {reason}")));
                 }

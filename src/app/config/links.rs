@@ -47,11 +47,23 @@ fn listener(index: usize, raw: RawUdp) -> Result<Udp, Problem> {
         return Err(Problem::in_entry("udp", index, "advertise", "`advertise` in [[udp]] needs `multicast` beside it")
             .hint("example: multicast = [\"225.1.1.1:1883\"]"));
     }
+    let batch = batch_size(index, raw.batch)?;
     let multicast = multicast::check(index, listen, raw.multicast, raw.multicast_interfaces, raw.multicast_ttl)?;
+    let RawUdp { receive_buffer, send_buffer, .. } = raw;
     Ok(Udp {
-        settings: UdpSettings { listen, receive_buffer: raw.receive_buffer, multicast },
+        settings: UdpSettings { listen, receive_buffer, send_buffer, batch, multicast },
         link: LinkSettings { max_frame, qos_minus_one: raw.qos_minus_one, advertise },
     })
+}
+
+fn batch_size(index: usize, datagrams: usize) -> Result<usize, Problem> {
+    /// Linux takes no more at once.
+    const LARGEST: usize = 1024;
+    if (1..=LARGEST).contains(&datagrams) {
+        return Ok(datagrams);
+    }
+    let text = format!("`batch` in [[udp]] must be from 1 to {LARGEST} datagrams");
+    Err(Problem::in_entry("udp", index, "batch", text))
 }
 
 /// ADVERTISE carries the time to the next one as whole seconds of 16 bits (MQTT-SN 1.2 §5.4.1).

@@ -74,6 +74,8 @@ pub(super) struct RawUdp {
     pub(super) listen: String,
     pub(super) max_frame: usize,
     pub(super) receive_buffer: usize,
+    pub(super) send_buffer: usize,
+    pub(super) batch: usize,
     pub(super) qos_minus_one: bool,
     pub(super) multicast: Vec<String>,
     pub(super) multicast_interfaces: Vec<String>,
@@ -195,12 +197,15 @@ impl RawBroker {
 
 impl Default for RawUdp {
     fn default() -> Self {
-        let UdpSettings { listen, receive_buffer, multicast } = UdpSettings::new((Ipv6Addr::UNSPECIFIED, 1883).into());
+        let UdpSettings { listen, receive_buffer, send_buffer, batch, multicast } =
+            UdpSettings::new((Ipv6Addr::UNSPECIFIED, 1883).into());
         let LinkSettings { max_frame, qos_minus_one, advertise } = LinkSettings::default();
         Self {
             listen: listen.to_string(),
             max_frame,
             receive_buffer,
+            send_buffer,
+            batch,
             qos_minus_one,
             multicast: multicast.groups.iter().map(ToString::to_string).collect(),
             multicast_interfaces: multicast.interfaces,

@@ -153,6 +153,7 @@ fn a_value_out_of_range_is_refused() {
             "`format` in [[serial]] cannot be \"7E1\"; it is one of 8N1, ",
         ),
         ("[[serial]]\nport = \"COM3\"\nflow_control = \"xon-xoff\"", "use \"none\" or \"rts-cts\"\n  XON and XOFF"),
+        ("[[udp]]\nbatch = 0", "`batch` in [[udp]] must be from 1 to 1024 datagrams"),
         ("[[serial]]\nport = \"COM3\"\nsend_queue = 0", "`send_queue` in [[serial]] must be from 1 to"),
         ("[[serial]]\nport = \"COM3\"\nreopen_after = \"0s\"", "`reopen_after` in [[serial]] must be at least 10ms"),
         ("[[serial]]\nport = \"COM3\"\nframing = \"slip-crc16\"", "(did you mean \"slip-crc\"?)"),

@@ -122,7 +122,7 @@ fn every_octet() -> Vec<u8> {
 async fn every_octet_survives_both_ways_in_every_framing() {
     for framing in Framing::ALL {
         let mut terminal = Terminal::new();
-        let (links, mut inbox) = open(SerialSettings { framing, ..settings(&terminal.path) });
+        let (mut links, mut inbox) = open(SerialSettings { framing, ..settings(&terminal.path) });
         until_up(&mut inbox).await;
         let mut node = Codec::new(framing, Direction::Downlink, 300);
         let sole = Destination::Node(framing.sole_node());
@@ -143,7 +143,7 @@ async fn every_octet_survives_both_ways_in_every_framing() {
 #[tokio::test]
 async fn a_frame_from_a_radio_has_its_node_and_the_strength_of_its_signal() {
     let mut terminal = Terminal::new();
-    let (links, mut inbox) = open(SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) });
+    let (mut links, mut inbox) = open(SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) });
     until_up(&mut inbox).await;
     terminal.write(SEARCH_GW_OVER_AQUILA).await;
     let LinkEvent::Frames(batch) = next(&mut inbox).await else { panic!("a frame comes first") };
@@ -162,7 +162,7 @@ const AQUILA_NACK: &[u8] = &[0xC0, 0x00, 0x00, 0x02, 0x00, 0x62, 0x66, 0xC0];
 #[tokio::test]
 async fn a_dongle_with_receipts_gets_a_frame_when_it_has_dealt_with_the_one_before() {
     let mut terminal = Terminal::new();
-    let (links, mut inbox) = open(SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) });
+    let (mut links, mut inbox) = open(SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) });
     until_up(&mut inbox).await;
     terminal.write(SEARCH_GW_OVER_AQUILA).await;
     let (from, _) = next_frame(&mut inbox).await;
@@ -187,7 +187,7 @@ async fn a_dongle_with_receipts_gets_a_frame_when_it_has_dealt_with_the_one_befo
 #[tokio::test(start_paused = true)]
 async fn a_dongle_that_sends_no_receipt_is_waited_for_in_vain_and_told_of() {
     let mut terminal = Terminal::new();
-    let (links, mut inbox) = open(SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) });
+    let (mut links, mut inbox) = open(SerialSettings { framing: Framing::Aquila, ..settings(&terminal.path) });
     until_up(&mut inbox).await;
     let peer = Peer { address: sole_node(Framing::Aquila), ..PEER };
     links.send(peer, &[2, 0x17]).unwrap();
@@ -219,7 +219,7 @@ async fn a_port_that_was_unplugged_is_served_again_when_it_is_back() {
 
     let terminal = Terminal::new();
     plug(&terminal);
-    let (links, mut inbox) = open(settings(stable.to_str().unwrap()));
+    let (mut links, mut inbox) = open(settings(stable.to_str().unwrap()));
     until_up(&mut inbox).await;
 
     // In this order: another test may get the same terminal next.
@@ -255,7 +255,7 @@ async fn an_adapter_is_found_again_under_another_number() {
             Some(_) => PortName::Device(machine.path(name).display().to_string()),
             None => name.parse().unwrap(),
         };
-        let (links, mut inbox) = open(SerialSettings { port, inventory: machine.inventory(), ..settings("") });
+        let (mut links, mut inbox) = open(SerialSettings { port, inventory: machine.inventory(), ..settings("") });
         until_up(&mut inbox).await;
 
         machine.pull("ttyUSB0", &CP2102);
@@ -283,7 +283,7 @@ async fn a_serial_server_is_served_lost_and_served_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let port: PortName = format!("tcp://{address}").parse().unwrap();
-    let (links, mut inbox) = open(SerialSettings { port: port.clone(), ..settings("") });
+    let (mut links, mut inbox) = open(SerialSettings { port: port.clone(), ..settings("") });
     let (mut server, _) = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
     until_up(&mut inbox).await;
     server.write_all(&[2, 0x16]).await.unwrap();
@@ -387,7 +387,7 @@ async fn the_line_is_driven_as_configured() {
 #[tokio::test]
 async fn what_the_queue_cannot_hold_is_refused() {
     let terminal = Terminal::new();
-    let (links, mut inbox) = open(SerialSettings { settle: LIMIT, max_frame: 1_000, ..settings(&terminal.path) });
+    let (mut links, mut inbox) = open(SerialSettings { settle: LIMIT, max_frame: 1_000, ..settings(&terminal.path) });
     assert_eq!(links.send(PEER, &[2, 0x17]), Err(SendError::Down));
     until_up(&mut inbox).await;
     assert_eq!(links.send(PEER, &[0; 1_001]), Err(SendError::TooLong { octets: 1_001, max: 1_000 }));
@@ -403,7 +403,8 @@ async fn what_the_queue_cannot_hold_is_refused() {
 #[tokio::test]
 async fn a_board_that_is_heard_has_settled() {
     let mut terminal = Terminal::new();
-    let (links, mut inbox) = open(SerialSettings { settle: Duration::from_secs(3_600), ..settings(&terminal.path) });
+    let (mut links, mut inbox) =
+        open(SerialSettings { settle: Duration::from_secs(3_600), ..settings(&terminal.path) });
     until_up(&mut inbox).await;
     terminal.write(&[3, 1, 0]).await;
     assert_eq!(frames(&mut inbox).await, [[3, 1, 0]]);
@@ -418,7 +419,7 @@ async fn a_board_has_to_settle_every_time_its_port_is_opened() {
     let path = home.path().join("tty");
     symlink(&first.path, &path).unwrap();
     let settle = Duration::from_secs(3_600);
-    let (links, mut inbox) = open(SerialSettings { settle, ..settings(path.to_str().unwrap()) });
+    let (mut links, mut inbox) = open(SerialSettings { settle, ..settings(path.to_str().unwrap()) });
     until_up(&mut inbox).await;
     for frame in [[3, 1, 0], [3, 1, 1]] {
         first.write(&frame).await;
@@ -443,7 +444,7 @@ async fn a_board_has_to_settle_every_time_its_port_is_opened() {
 async fn the_line_is_silent_after_each_frame_sent() {
     let gap = Duration::from_millis(40);
     let mut terminal = Terminal::new();
-    let (links, mut inbox) = open(SerialSettings { gap, ..settings(&terminal.path) });
+    let (mut links, mut inbox) = open(SerialSettings { gap, ..settings(&terminal.path) });
     until_up(&mut inbox).await;
     let start = Instant::now();
     for _ in 0..4 {
@@ -472,7 +473,8 @@ async fn text_and_noise_are_told_apart_from_frames() {
             | LinkEvent::Down { .. }
             | LinkEvent::Undelivered { .. }
             | LinkEvent::Joined { .. }
-            | LinkEvent::NotJoined { .. }) => panic!("{event:?}"),
+            | LinkEvent::NotJoined { .. }
+            | LinkEvent::Overflowed { .. }) => panic!("{event:?}"),
         }
     }
 }

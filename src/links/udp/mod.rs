@@ -5,28 +5,43 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::batch::BatchPool;
 use super::tasks::Tasks;
-use super::{DownReason, FrameBatch, LinkEvent, SendError, UdpSettings};
+use super::{DownReason, LinkEvent, SendError, UdpSettings, Unsent};
 use crate::core::{Cast, LinkAddress, LinkId};
 
 mod address;
+mod buffers;
 mod interface;
+#[cfg(target_os = "linux")]
+mod many;
 mod multicast;
+mod outbox;
+mod receive;
+// Tested where it is not used, too.
+#[cfg(any(test, not(target_os = "linux")))]
+mod single;
 
 pub use address::{link_address, socket_address};
+pub use buffers::{Buffer, Buffers, RECEIVE_LIMIT, SEND_LIMIT, limit};
 pub use multicast::{JoinError, Membership, is_of_one_link};
 
+#[cfg(target_os = "linux")]
+use many as system;
+#[cfg(not(target_os = "linux"))]
+use single as system;
+
 use multicast::Member;
+use outbox::Outbox;
+use receive::Receiver;
 
 /// Opens a link's sockets and lets them go: whether it could open, and which groups it could join.
 pub fn try_open(settings: &UdpSettings) -> Result<Vec<TriedGroup>, OpenError> {
-    let (socket, _) = bind(settings)?;
+    let (socket, ..) = bind(settings)?;
     let attempt =
         |membership: Membership| TriedGroup { outcome: multicast::join(&membership, &socket).map(drop), membership };
     Ok(Membership::all(&settings.multicast).into_iter().map(attempt).collect())
@@ -90,6 +105,8 @@ pub(super) struct UdpLink {
     socket: StdUdpSocket,
     local: SocketAddr,
     versions: IpVersions,
+    buffers: Buffers,
+    outbox: Outbox,
     members: Vec<Member>,
     /// Networks that a frame to a group may cross.
     ttl: u8,
@@ -115,51 +132,69 @@ impl UdpLink {
         let (socket, versions) = bind(settings)?;
         let error = |source| OpenError::new(settings.listen, source);
         let local = socket.local_addr().map_err(error)?;
+        let buffers = Buffers::ask(SockRef::from(&socket), settings);
         let receiver = socket.try_clone().and_then(UdpSocket::from_std).map_err(error)?;
+        let receiver = Receiver::new(id, receiver, Cast::Unicast, settings.batch);
         tasks.spawn(id, receive(id, receiver, events.clone()));
         let mut members = Vec::new();
         for membership in Membership::all(&settings.multicast) {
             let link_socket = socket.try_clone().map_err(error)?;
-            members.push(Member::join(id, membership, link_socket, events.clone(), tasks));
+            members.push(Member::join(id, membership, link_socket, settings, events.clone(), tasks));
         }
-        Ok(Self { socket, local, versions, members, ttl: settings.multicast.ttl })
+        let outbox = Outbox::new(id, settings.batch);
+        Ok(Self { socket, local, versions, buffers, outbox, members, ttl: settings.multicast.ttl })
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    pub(super) fn send(&self, to: LinkAddress, frame: &[u8]) -> Result<(), SendError> {
-        let to = socket_address(to).ok_or(SendError::WrongAddress)?;
-        let to = match (self.versions, to) {
-            (IpVersions::V4 | IpVersions::OnlyV4, SocketAddr::V4(_)) | (IpVersions::V6, SocketAddr::V6(_)) => to,
-            (IpVersions::V6, SocketAddr::V4(v4)) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
-            (IpVersions::V4 | IpVersions::OnlyV4, SocketAddr::V6(_)) => return Err(SendError::WrongAddress),
-        };
-        match self.socket.send_to(frame, to) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(SendError::Full),
-            Err(error) => Err(SendError::Refused(error.kind())),
-        }
+    pub(super) fn buffers(&self) -> Buffers {
+        self.buffers
     }
-}
 
-impl UdpLink {
+    /// Queues a frame; it leaves with the next [`Self::flush`], or before if there are many.
+    pub(super) fn send(&mut self, to: LinkAddress, frame: &[u8]) -> Result<(), SendError> {
+        let to = socket_address(to).and_then(|to| self.reachable(to)).ok_or(SendError::WrongAddress)?;
+        self.outbox.push(&self.socket, to, frame);
+        Ok(())
+    }
+
+    /// Sends what is queued, and returns what could not be sent since the last flush.
+    pub(super) fn flush(&mut self) -> impl Iterator<Item = Unsent> {
+        self.outbox.flush(&self.socket);
+        self.outbox.take_unsent()
+    }
+
     /// Sends a frame to all groups on all interfaces that are there, from the link's own address: that is the one at
     /// which clients are to find the gateway.
-    pub(super) fn broadcast(&self, radius: u8, frame: &[u8]) -> Result<(), SendError> {
+    pub(super) fn broadcast(&mut self, radius: u8, frame: &[u8]) -> Result<(), SendError> {
         // Radius 0 is the whole network (MQTT-SN 1.2 §5.3.9).
         let hops = if radius == 0 { self.ttl } else { radius.min(self.ttl) };
         let mut outcome = Ok(());
-        for member in &self.members {
-            let Some(destination) = member.destination() else { continue };
-            let sent = destination
-                .select(&self.socket, hops)
-                .map_err(|error| SendError::Refused(error.kind()))
-                .and_then(|()| self.send(link_address(destination.group), frame));
+        for destination in self.members.iter().filter_map(Member::destination) {
+            let sent = match (self.reachable(destination.group), destination.select(&self.socket, hops)) {
+                // The way out is the socket's: nothing may wait for another one.
+                (Some(group), Ok(())) => {
+                    self.outbox.push(&self.socket, group, frame);
+                    self.outbox.flush(&self.socket);
+                    Ok(())
+                }
+                (None, _) => Err(SendError::WrongAddress),
+                (_, Err(error)) => Err(SendError::Refused(error.kind())),
+            };
             outcome = outcome.and(sent);
         }
         outcome
+    }
+
+    /// Returns an address as this socket wants it, if it reaches it.
+    fn reachable(&self, to: SocketAddr) -> Option<SocketAddr> {
+        match (self.versions, to) {
+            (IpVersions::V4 | IpVersions::OnlyV4, SocketAddr::V4(_)) | (IpVersions::V6, SocketAddr::V6(_)) => Some(to),
+            (IpVersions::V6, SocketAddr::V4(v4)) => Some(SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())),
+            (IpVersions::V4 | IpVersions::OnlyV4, SocketAddr::V6(_)) => None,
+        }
     }
 }
 
@@ -187,8 +222,6 @@ fn bind(settings: &UdpSettings) -> Result<(StdUdpSocket, IpVersions), OpenError>
     };
     // Who sends to everyone must not seem to send to us.
     multicast::only_what_was_joined(&socket, listen.is_ipv6());
-    // The system may allow less, or refuse: the buffer it has will do.
-    let _ = socket.set_recv_buffer_size(settings.receive_buffer);
     Ok((socket.into(), versions))
 }
 
@@ -207,24 +240,16 @@ fn bind_to(listen: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Datagrams taken at one wake-up. Beyond some dozens a longer batch saves nothing and the first one waits.
-const MAX_BATCH: usize = 64;
-/// Octets after which a batch is sent off although there is more, so that its buffer stays small.
-const MAX_BATCH_OCTETS: usize = 64 * 1024;
-/// No datagram is longer.
-const MAX_DATAGRAM: usize = 65_535;
-
 /// Receives until nobody listens to the events.
-async fn receive(link: LinkId, socket: UdpSocket, events: mpsc::Sender<LinkEvent>) {
-    let mut pool = BatchPool::new(link);
+async fn receive(link: LinkId, mut receiver: Receiver, events: mpsc::Sender<LinkEvent>) {
     let mut event = LinkEvent::Up { link, port: None };
     loop {
         // A full channel stops the receiving; the kernel's buffer holds what comes meanwhile, and then drops.
         if events.send(event).await.is_err() {
             return;
         }
-        event = match receive_batch(&socket, &mut pool, Cast::Unicast).await {
-            Ok(batch) => LinkEvent::Frames(batch),
+        event = match receiver.next().await {
+            Ok(event) => event,
             Err(error) => {
                 let down = LinkEvent::Down { link, reason: DownReason::Lost(error.to_string()), retry_in: RETRY };
                 if events.send(down).await.is_err() {
@@ -239,33 +264,6 @@ async fn receive(link: LinkId, socket: UdpSocket, events: mpsc::Sender<LinkEvent
 
 /// How long a socket rests after an error that is not one peer's.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Waits for datagrams and takes those that are there. `cast` is whom the socket is for.
-async fn receive_batch(socket: &UdpSocket, pool: &mut BatchPool, cast: Cast) -> io::Result<FrameBatch> {
-    let mut batch = pool.take();
-    loop {
-        socket.readable().await?;
-        for _ in 0..MAX_BATCH {
-            let buffer = batch.buffer();
-            buffer.reserve(MAX_DATAGRAM);
-            match socket.try_recv_buf_from(buffer) {
-                Ok((_, from)) => batch.end_frame(link_address(from), cast),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // The ICMP answer to a datagram of ours: one peer is gone, not the socket.
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {}
-                Err(error) if batch.is_empty() => return Err(error),
-                // What is here goes first; the error comes again.
-                Err(_) => break,
-            }
-            if batch.octets() >= MAX_BATCH_OCTETS {
-                break;
-            }
-        }
-        if !batch.is_empty() {
-            return Ok(batch);
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -14,12 +14,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::interface::Interface;
-use super::receive_batch;
+use super::receive::Receiver;
 use crate::core::{Cast, LinkId};
 use crate::links::backoff::Backoff;
-use crate::links::batch::BatchPool;
 use crate::links::tasks::Tasks;
-use crate::links::{LinkEvent, Multicast};
+use crate::links::{LinkEvent, Multicast, UdpSettings};
 
 /// A group, and the interface on which to hear it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,13 +89,16 @@ impl Member {
         link: LinkId,
         membership: Membership,
         link_socket: StdUdpSocket,
+        UdpSettings { receive_buffer, batch, .. }: &UdpSettings,
         events: mpsc::Sender<LinkEvent>,
         tasks: &mut Tasks,
     ) -> Self {
         let (report, destination) = watch::channel(None);
         let first = join(&membership, &link_socket);
         report.send_replace(first.as_ref().ok().map(|joined| joined.destination));
-        tasks.spawn(link, Supervisor { link, membership, link_socket, events, report }.run(first));
+        let (receive_buffer, batch) = (*receive_buffer, *batch);
+        let supervisor = Supervisor { link, membership, link_socket, receive_buffer, batch, events, report };
+        tasks.spawn(link, supervisor.run(first));
         Self { destination }
     }
 
@@ -136,6 +138,8 @@ struct Supervisor {
     link: LinkId,
     membership: Membership,
     link_socket: StdUdpSocket,
+    receive_buffer: usize,
+    batch: usize,
     events: mpsc::Sender<LinkEvent>,
     report: watch::Sender<Option<Destination>>,
 }
@@ -181,16 +185,17 @@ impl Supervisor {
     }
 
     async fn receive(&self, Joined { socket, interface, .. }: Joined) -> Ended {
-        let socket = match UdpSocket::from_std(socket) {
-            Ok(socket) => socket,
+        // The system may allow less, or refuse: the buffer it has will do.
+        let _ = SockRef::from(&socket).set_recv_buffer_size(self.receive_buffer);
+        let mut receiver = match UdpSocket::from_std(socket) {
+            Ok(socket) => Receiver::new(self.link, socket, Cast::Group, self.batch),
             Err(error) => return Ended::Failed(error),
         };
-        let mut pool = BatchPool::new(self.link);
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let batch = tokio::select! {
-                batch = receive_batch(&socket, &mut pool, Cast::Group) => batch,
+            let event = tokio::select! {
+                event = receiver.next() => event,
                 _ = look.tick() => {
                     let present = self.membership.interface.as_deref().map(Interface::find).transpose();
                     if present.ok().as_ref() != Some(&interface) {
@@ -199,9 +204,9 @@ impl Supervisor {
                     continue;
                 }
             };
-            match batch {
-                Ok(batch) => {
-                    if self.events.send(LinkEvent::Frames(batch)).await.is_err() {
+            match event {
+                Ok(event) => {
+                    if self.events.send(event).await.is_err() {
                         return Ended::NobodyListens;
                     }
                 }

@@ -8,6 +8,8 @@ use crate::links::{LinkConfig, Links};
 use crate::wire::framing::Direction;
 
 const LINK: LinkId = LinkId(1);
+/// By default.
+const BATCH: usize = 64;
 
 fn open(listen: &str) -> Result<(Links, mpsc::Receiver<LinkEvent>), OpenError> {
     let (events, inbox) = mpsc::channel(4);
@@ -25,7 +27,7 @@ async fn frames(inbox: &mut mpsc::Receiver<LinkEvent>, count: usize) -> Vec<(Pee
     while frames.len() < count {
         match next(inbox).await {
             LinkEvent::Frames(batch) => {
-                assert!((1..=MAX_BATCH).contains(&batch.len()));
+                assert!((1..=BATCH).contains(&batch.len()));
                 assert!(batch.iter().all(|frame| frame.cast == Cast::Unicast));
                 frames.extend(batch.iter().map(|frame| (frame.from, frame.bytes.to_vec())));
             }
@@ -34,6 +36,7 @@ async fn frames(inbox: &mut mpsc::Receiver<LinkEvent>, count: usize) -> Vec<(Pee
             | LinkEvent::Joined { .. }
             | LinkEvent::NotJoined { .. }
             | LinkEvent::Text { .. }
+            | LinkEvent::Overflowed { .. }
             | LinkEvent::Undelivered { .. }
             | LinkEvent::Noise { .. }) => panic!("{event:?}"),
         }
@@ -43,7 +46,7 @@ async fn frames(inbox: &mut mpsc::Receiver<LinkEvent>, count: usize) -> Vec<(Pee
 
 /// Sends a frame from `client_ip` to the link, and the answer back.
 async fn there_and_back(listen: &str, client_ip: &str) -> String {
-    let (links, mut inbox) = open(listen).unwrap();
+    let (mut links, mut inbox) = open(listen).unwrap();
     let client = UdpSocket::bind((client_ip, 0)).await.unwrap();
     client.send_to(&[2, 0x16], (client_ip, links.local_addr(LINK).unwrap().port())).await.unwrap();
 
@@ -52,6 +55,7 @@ async fn there_and_back(listen: &str, client_ip: &str) -> String {
     assert_eq!(links.describe_peer(*peer), format!("UDP {}", client.local_addr().unwrap()));
 
     links.send(*peer, &[2, 0x17]).unwrap();
+    assert_eq!(links.flush(), []);
     let mut answer = [0; 8];
     let (length, _) = timeout(Duration::from_secs(10), client.recv_from(&mut answer)).await.unwrap().unwrap();
     assert_eq!(answer[..length], [2, 0x17]);
@@ -104,10 +108,11 @@ async fn the_longest_datagram_arrives_whole() {
 
 #[tokio::test]
 async fn a_peer_that_is_gone_does_not_disturb_the_others() {
-    let (links, mut inbox) = open("127.0.0.1:0").unwrap();
+    let (mut links, mut inbox) = open("127.0.0.1:0").unwrap();
     let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for _ in 0..3 {
         links.send(Peer { link: LINK, address: link_address(gone) }, &[2, 0x17]).unwrap();
+        links.flush();
     }
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     client.send_to(&[2, 0x16], links.local_addr(LINK).unwrap()).await.unwrap();
@@ -116,12 +121,111 @@ async fn a_peer_that_is_gone_does_not_disturb_the_others() {
 
 #[tokio::test]
 async fn an_address_of_another_kind_is_refused() {
-    let (links, _inbox) = open("127.0.0.1:0").unwrap();
+    let (mut links, _inbox) = open("127.0.0.1:0").unwrap();
     for address in [LinkAddress::NONE, link_address("[::1]:1883".parse().unwrap())] {
         assert_eq!(links.send(Peer { link: LINK, address }, &[2, 0x17]), Err(SendError::WrongAddress));
     }
     let elsewhere = Peer { link: LinkId(9), address: LinkAddress::NONE };
     assert_eq!(links.send(elsewhere, &[2, 0x17]), Err(SendError::NoSuchLink(LinkId(9))));
+}
+
+/// Returns the frames that a client gets, in their order.
+async fn heard(client: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
+    let mut heard = Vec::new();
+    let mut octets = vec![0; 65_536];
+    while heard.len() < count {
+        let received = timeout(Duration::from_secs(10), client.recv_from(&mut octets)).await;
+        let (length, _) = received.expect("a datagram within 10 s").unwrap();
+        heard.push(octets[..length].to_vec());
+    }
+    heard
+}
+
+#[tokio::test]
+async fn queued_frames_leave_in_order_whether_flushed_or_because_there_are_many() {
+    let (mut links, _inbox) = open("127.0.0.1:0").unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = Peer { link: LINK, address: link_address(client.local_addr().unwrap()) };
+    let numbers = 0..BATCH as u16 + 3;
+    for number in numbers.clone() {
+        links.send(to, &number.to_be_bytes()).unwrap();
+    }
+    let sent: Vec<_> = numbers.map(|number| number.to_be_bytes().to_vec()).collect();
+    assert_eq!(heard(&client, BATCH).await, sent[..BATCH]);
+    assert_eq!(links.flush(), []);
+    assert_eq!(heard(&client, 3).await, sent[BATCH..]);
+}
+
+#[tokio::test]
+async fn a_frame_that_the_system_refuses_is_told_and_the_others_leave() {
+    let (mut links, _inbox) = open("127.0.0.1:0").unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = Peer { link: LINK, address: link_address(client.local_addr().unwrap()) };
+    // One octet more than UDP can carry over IPv4.
+    let too_long = vec![0; 65_508];
+    for (frame, same_again) in [(&b"one"[..], 1), (&too_long, 2), (b"two", 1), (&too_long, 1), (b"three", 1)] {
+        (0..same_again).for_each(|_| links.send(to, frame).unwrap());
+    }
+    let [Unsent { error: SendError::Refused(_), to: last, frames: 3 }] = links.flush()[..] else { panic!() };
+    assert_eq!(last, to);
+    assert_eq!(links.flush(), []);
+    assert_eq!(heard(&client, 3).await, [&b"one"[..], b"two", b"three"]);
+}
+
+#[tokio::test]
+async fn datagrams_that_the_kernel_dropped_are_counted() {
+    let receive_buffer = 4096;
+    let (events, mut inbox) = mpsc::channel(4);
+    let settings = UdpSettings { receive_buffer, ..UdpSettings::new("127.0.0.1:0".parse().unwrap()) };
+    let links = Links::open(&[(LINK, LinkConfig::Udp(settings))], Direction::Uplink, &events).unwrap();
+    assert!(links.udp_buffers(LINK).is_some_and(|buffers| buffers.receive.asked == receive_buffer));
+    let client = StdUdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(links.local_addr(LINK).unwrap()).unwrap();
+    // The link's task does not run meanwhile: the test's runtime has one thread.
+    const SENT: u64 = 100;
+    (0..SENT).for_each(|_| assert_eq!(client.send(&[2, 0x16]).unwrap(), 2));
+
+    let (mut arrived, mut dropped) = (0, 0);
+    while dropped == 0 {
+        let event = next(&mut inbox).await;
+        if let LinkEvent::Frames(batch) = event {
+            arrived += batch.len() as u64;
+            // The kernel tells the number with a datagram that came after the drops.
+            client.send(&[2, 0x16]).unwrap();
+        } else if let LinkEvent::Overflowed { link: LINK, datagrams } = event {
+            dropped = datagrams;
+        }
+    }
+    assert!(arrived > 0 && arrived < SENT, "{arrived}");
+    assert!(arrived + dropped >= SENT, "{arrived} arrived, {dropped} dropped");
+}
+
+mod one_datagram_in_one_call {
+    use super::*;
+    use crate::links::udp::outbox::Waiting;
+    use crate::links::udp::receive::Datagram;
+    use crate::links::udp::single::{Inbox, send_all};
+
+    #[tokio::test]
+    async fn datagrams_leave_and_arrive_whole_and_in_order() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let sender = StdUdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = receiver.local_addr().unwrap();
+        let octets = b"onethree";
+        let waiting = [0..3, 3..3, 3..8].map(|range| Waiting { to, range });
+        send_all(&sender, &waiting, octets, |waiting, error| panic!("{waiting:?}: {error}"));
+
+        let mut inbox = Inbox::new(&receiver, 64);
+        for expected in [&b"one"[..], b"", b"three"] {
+            while inbox.is_empty() {
+                receiver.readable().await.unwrap();
+                let _ = inbox.fill(&receiver);
+            }
+            let Some(Datagram { from, head, tail: [] }) = inbox.next() else { panic!() };
+            assert_eq!((from, head), (sender.local_addr().unwrap(), expected));
+        }
+        assert_eq!(inbox.dropped(), 0);
+    }
 }
 
 #[tokio::test]

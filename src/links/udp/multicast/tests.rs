@@ -165,7 +165,7 @@ async fn the_radius_is_the_hop_limit_up_to_the_configured_one() {
     let multicast = Multicast { groups: vec![group], interfaces: vec![LOOPBACK.to_owned()], ttl: 5 };
     let settings = UdpSettings { multicast, ..UdpSettings::new("127.0.0.1:0".parse().unwrap()) };
     let mut tasks = Tasks::default();
-    let link = super::super::UdpLink::open(LINK, &settings, events, &mut tasks).unwrap();
+    let mut link = super::super::UdpLink::open(LINK, &settings, events, &mut tasks).unwrap();
     for (radius, hops) in [(0, 5), (1, 1), (4, 4), (200, 5)] {
         link.broadcast(radius, &GWINFO).unwrap();
         assert_eq!(SockRef::from(&link.socket).multicast_ttl_v4().unwrap(), hops);
@@ -196,7 +196,7 @@ async fn an_ipv6_group_is_heard_and_reached() {
 async fn a_link_without_groups_broadcasts_to_nobody() {
     let (events, _inbox) = mpsc::channel(16);
     let config = LinkConfig::Udp(UdpSettings::new("127.0.0.1:0".parse().unwrap()));
-    let links = Links::open(&[(LINK, config)], Direction::Uplink, &events).unwrap();
+    let mut links = Links::open(&[(LINK, config)], Direction::Uplink, &events).unwrap();
     assert_eq!(links.broadcast(LINK, 0, &GWINFO), Ok(()));
 }
 
@@ -204,7 +204,7 @@ async fn a_link_without_groups_broadcasts_to_nobody() {
 async fn an_interface_that_is_missing_is_named_and_stops_nothing_else() {
     let listen = free_port("127.0.0.1:0");
     let group = SocketAddr::from((GROUP, listen.port()));
-    let (links, mut inbox) = open(listen, group, &["eth77", LOOPBACK]);
+    let (mut links, mut inbox) = open(listen, group, &["eth77", LOOPBACK]);
     let mut reason = None;
     let mut joined = None;
     while reason.is_none() || joined.is_none() {
