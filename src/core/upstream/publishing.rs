@@ -67,6 +67,15 @@ impl Upstream {
         matches!(self.tokens.get(token), Some(Pending::Kept { .. }))
     }
 
+    /// Whether what a connection has under way at QoS 2 is kept by the connection itself, if there is a store.
+    pub(in crate::core) fn outlives_process(&self, conn: ConnId) -> bool {
+        conn == ConnId::OWN
+            || match &self.mode {
+                Clients::Aggregating(_) => false,
+                Clients::Transparent(clients) => clients.is_persistent(conn),
+            }
+    }
+
     /// Takes a client's message at QoS 0; nobody hears what becomes of it.
     pub(in crate::core) fn publish_at_most_once(
         &mut self,
