@@ -51,13 +51,12 @@ impl Upstream {
         message: Message,
         token: Token,
     ) -> bool {
-        let Means { journal, settings, .. } = &mut *means;
-        let has_room = self.kept.len() < settings.outage.messages;
-        if !self.is_own(&owner) || self.own.is_up() || !journal.can_promise() || !has_room {
+        if !self.is_own(&owner) || self.own.is_up() || !means.journal.can_promise() {
             return false;
         }
         let Some(pending @ Pending::Publish { .. }) = self.tokens.get_mut(token) else { return false };
-        *pending = Pending::Kept { place: self.kept.adopt(means, owner.client_id, message, token) };
+        let Some(place) = self.kept.adopt(means, owner.client_id, message, token) else { return false };
+        *pending = Pending::Kept { place };
         self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
         true
     }
