@@ -134,7 +134,8 @@ impl Keeping {
         self.written
     }
 
-    /// Hands over what was noted. To be called when all that one input has brought about is noted.
+    /// Hands over what was noted. To be called when all that one input has brought about is noted, before the tasks of
+    /// broker connections get their turn: what they keep because of it must come behind it.
     pub(super) fn submit(&mut self) {
         if self.ops.is_empty() {
             return;
@@ -225,7 +226,7 @@ impl SessionKeeper for Keeper {
         lock(&self.last).clone()
     }
 
-    fn save(&self, checkpoint: Option<Bytes>, completed: Vec<Token>) -> Kept {
+    fn save(&self, checkpoint: Option<Bytes>, completed: Vec<Token>) -> Result<Kept, KeepError> {
         let session = self.session;
         lock(&self.last).clone_from(&checkpoint);
         let mut ops = vec![match checkpoint {
@@ -233,15 +234,20 @@ impl SessionKeeper for Keeper {
             None => StoreOp::Delete(RecordKey::Checkpoint(session)),
         }];
         ops.extend(completed.into_iter().map(|token| StoreOp::Put(Record::Completed(token))));
-        let written = self.writer.write(ops);
         let durability = self.durability;
-        Box::pin(async move {
+        let written = self.writer.write(ops);
+        let written = match (written, durability) {
+            (Ok(written), _) => written,
+            // It goes on as if there were no store.
+            (Err(_), Durability::BestEffort) => return Ok(Box::pin(async { Ok(()) })),
+            (Err(failed), Durability::Strict | Durability::Nothing) => return Err(KeepError::new(failed)),
+        };
+        Ok(Box::pin(async move {
             match (written.await, durability) {
-                // It goes on as if there were no store.
                 (Err(_), Durability::BestEffort) => Ok(()),
                 (written, _) => written.map_err(KeepError::new),
             }
-        })
+        }))
     }
 }
 

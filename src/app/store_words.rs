@@ -17,7 +17,7 @@ pub(super) fn store_in_words(keeping: &Keeping) -> String {
     };
     let pace = match keeping.settings.commit_every {
         Duration::ZERO => "written at once".to_owned(),
-        every => format!("written every {} at most", humantime::format_duration(every)),
+        every => format!("written every {}", humantime::format_duration(every)),
     };
     format!("in {}, {pace}; {failing}", shown(dir))
 }
@@ -113,7 +113,7 @@ mod tests {
         let strict = config("[gateway]\ndata_dir = \"/var/lib/gw\"\n");
         assert_eq!(
             store_in_words(&strict.keeping),
-            "in /var/lib/gw, written every 20ms at most; while the disk fails, new work is refused"
+            "in /var/lib/gw, written every 20ms; while the disk fails, new work is refused"
         );
         let text = "[gateway]\ndata_dir = \"/d\"\n[store]\non_failure = \"continue\"\ncommit_every = \"0s\"\n";
         assert_eq!(

@@ -125,7 +125,12 @@ impl Gateway {
         }
         self.upstream.note_questions(out, start, &mut self.journal);
         let Self { upstream, journal, .. } = self;
-        journal.withhold_commands(out, start, |token| upstream.keeps_message(token));
+        journal.withhold_commands(
+            out,
+            start,
+            |token| upstream.keeps_message(token),
+            |conn| upstream.outlives_process(conn),
+        );
     }
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.

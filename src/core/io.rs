@@ -314,7 +314,9 @@ pub enum Output {
         conn: ConnId,
         spec: ConnectSpec,
     },
-    /// Keep this, or no longer. The tokens ascend; what one call asks for must be kept as a whole or not at all.
+    /// Keep this, or no longer. The tokens ascend; what one call asks for must be kept as a whole or not at all. The store
+    /// has it in line before a broker connection acts on a command of the same call: what the connection keeps because of
+    /// that command is stored later, never earlier.
     Persist {
         op: StoreOp,
         token: StoreToken,

@@ -13,7 +13,7 @@ use super::route::MAX_NESTING;
 use super::{
     BrokerCommand, ConnId, Output, Outputs, Peer, Record, RecordKey, SessionNumber, StoreOp, StoreToken, Token,
 };
-use crate::wire::{Envelope, Message, ReturnCode};
+use crate::wire::{Envelope, Message, Qos, ReturnCode};
 
 /// Marks the tokens that are valid across restarts.
 const DURABLE: u64 = 1 << 63;
@@ -165,11 +165,22 @@ impl Journal {
     /// Of the outputs from `start` on holds back what the broker must not hear before everything written so far is
     /// stored: acknowledgements, messages that are sent exactly once, unless they are `known` to be stored, and what it
     /// is to hold for the gateway.
-    pub(super) fn withhold_commands(&mut self, out: &mut Outputs, start: usize, known: impl Fn(Token) -> bool) {
+    ///
+    /// A message at QoS 2 goes ahead on a connection that `keeps` what it has under way: it writes its own record behind
+    /// ours, and sends nothing before that is stored. While the store fails it would break for that, so nothing does.
+    pub(super) fn withhold_commands(
+        &mut self,
+        out: &mut Outputs,
+        start: usize,
+        known: impl Fn(Token) -> bool,
+        keeps: impl Fn(ConnId) -> bool,
+    ) {
         if !self.awaits(self.written) {
             return;
         }
-        for output in out.queue.extract_if(start.., |output| is_a_promise(output, &known)) {
+        let is_well = self.health == Health::Well;
+        let goes_ahead = |conn, qos| is_well && qos == Qos::ExactlyOnce && keeps(conn);
+        for output in out.queue.extract_if(start.., |output| is_a_promise(output, &known, goes_ahead)) {
             if let Output::Broker { conn, command } = output {
                 self.withheld.entry(self.written).or_default().push(Withheld::Command { conn, command });
             }
@@ -242,12 +253,14 @@ fn is_refusal(octets: &[u8]) -> bool {
     return_code != ReturnCode::Accepted
 }
 
-fn is_a_promise(output: &Output, known: impl Fn(Token) -> bool) -> bool {
+fn is_a_promise(output: &Output, known: impl Fn(Token) -> bool, goes_ahead: impl Fn(ConnId, Qos) -> bool) -> bool {
     let Output::Broker { conn, command } = output else { return false };
     match command {
         // The end of a connection stays behind what was acknowledged on it.
         BrokerCommand::Ack { .. } | BrokerCommand::Disconnect => true,
-        BrokerCommand::Publish { token, .. } => token.is_some_and(|token| is_durable(token) && !known(token)),
+        BrokerCommand::Publish { token, message, .. } => {
+            token.is_some_and(|token| is_durable(token) && !known(token)) && !goes_ahead(*conn, message.qos)
+        }
         // What the broker holds for the shared connection must be known to another process.
         BrokerCommand::Subscribe { .. } | BrokerCommand::Unsubscribe { .. } => *conn == ConnId::OWN,
     }
@@ -265,7 +278,7 @@ mod tests {
         let start = out.queue.len();
         journal.delete(out, RecordKey::Session(NUMBER));
         out.queue.push(Output::Broker { conn: ConnId::OWN, command: ack(delivery) });
-        journal.withhold_commands(out, start, |_| false);
+        journal.withhold_commands(out, start, |_| false, |_| false);
     }
 
     fn ack(delivery: u64) -> BrokerCommand {

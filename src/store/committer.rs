@@ -4,35 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::StoreSettings;
 use super::desk::{Desk, Next};
 use super::engine::{Engine, Opener, Outcome};
 use super::guard::guarded;
 use super::key::Key;
+use super::pace::{Credit, Pace};
 use super::trouble::Trouble;
-
-/// When the disk is written to, and tried again.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    pub(super) commit_every: Duration,
-    /// The first pause after a failure. Each that follows is twice as long.
-    pub(super) retry: Duration,
-    pub(super) longest_retry: Duration,
-    /// How often trouble that lasts is reported again.
-    pub(super) remind: Duration,
-}
-
-impl From<StoreSettings> for Pace {
-    fn from(settings: StoreSettings) -> Self {
-        Self {
-            commit_every: settings.commit_every,
-            retry: Duration::from_secs(1),
-            // Opening the file anew reads all of it.
-            longest_retry: Duration::from_secs(60),
-            remind: Duration::from_secs(3600),
-        }
-    }
-}
 
 pub(super) struct Committer {
     desk: Arc<Desk>,
@@ -40,12 +17,12 @@ pub(super) struct Committer {
     engine: Option<Box<dyn Engine>>,
     opener: Opener,
     pace: Pace,
-    last_commit: Option<Instant>,
+    credit: Credit,
 }
 
 impl Committer {
     pub(super) fn new(desk: Arc<Desk>, engine: Box<dyn Engine>, opener: Opener, pace: Pace) -> Self {
-        Self { desk, engine: Some(engine), opener, pace, last_commit: None }
+        Self { desk, engine: Some(engine), opener, pace, credit: Credit::new(pace.commit_every) }
     }
 
     /// Writes until the store is closed.
@@ -82,7 +59,7 @@ impl Committer {
             self.engine = Some(engine);
             return Ok(());
         }
-        self.last_commit = Some(Instant::now());
+        self.credit.spend(Instant::now());
         // The engine goes out of use with an error, also by a panic in it.
         let committed = guarded(|| {
             let outcome = engine.commit(&work.batch)?;
@@ -116,10 +93,9 @@ impl Committer {
     }
 
     fn keep_pace(&self) {
-        let Some(last) = self.last_commit else { return };
-        let left = self.pace.commit_every.saturating_sub(last.elapsed());
+        let left = self.credit.wait(Instant::now());
         if !left.is_zero() && self.desk.has_changes() {
-            self.desk.pause(left);
+            self.desk.gather(left, self.pace.enough);
         }
     }
 }

@@ -43,15 +43,16 @@ impl Writer {
     }
 
     /// Makes changes durable, together: the future ends when they are. They take their place in line with the call, not
-    /// with the first poll, and keep it if the future is dropped.
-    pub fn write(&self, ops: Vec<StoreOp>) -> impl Future<Output = Result<(), Failed>> + Send + use<> {
-        let answer = self.desk.write(ops);
-        async move {
-            match answer?.await {
+    /// with the first poll, and keep it if the future is dropped, or fails. An error at once means that they were not
+    /// taken.
+    pub fn write(&self, ops: Vec<StoreOp>) -> Result<impl Future<Output = Result<(), Failed>> + Send + use<>, Failed> {
+        let answer = self.desk.write(ops)?;
+        Ok(async move {
+            match answer.await {
                 Ok(result) => result,
                 Err(oneshot::error::RecvError { .. }) => Err(Failed::Closed),
             }
-        }
+        })
     }
 }
 
@@ -73,7 +74,19 @@ struct State {
     promised: Promises,
     health: Health,
     phase: Phase,
+    committer: Waiting,
     stats: StoreStats,
+}
+
+/// What the committer waits for. It is woken for nothing else: that costs as much as a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// Nothing: it writes, or pauses.
+    Nothing,
+    /// Something to do.
+    Work,
+    /// So many octets.
+    Octets(usize),
 }
 
 /// Who waits for what is in the backlog.
@@ -126,6 +139,7 @@ impl Desk {
             promised: Promises::default(),
             health: Health::Well,
             phase: Phase::Open,
+            committer: Waiting::Nothing,
             stats: StoreStats::default(),
         };
         Self { state: Mutex::new(state), changed: Condvar::new(), max_backlog, dir: dir.to_owned(), events }
@@ -139,12 +153,13 @@ impl Desk {
             state.health = Health::Slow;
             self.say_slow(state.backlog.bytes());
         }
-        self.changed.notify_one();
+        self.wake(&state);
     }
 
     pub(super) fn set_label(&self, label: Label, value: Box<[u8]>) {
-        self.lock().backlog.set_label(label, value);
-        self.changed.notify_one();
+        let mut state = self.lock();
+        state.backlog.set_label(label, value);
+        self.wake(&state);
     }
 
     pub(super) fn stats(&self) -> StoreStats {
@@ -181,13 +196,25 @@ impl Desk {
             return Err(Failed::Backlog);
         }
         state.add(ops);
-        self.changed.notify_one();
-        if let Health::Failing(trouble) = &state.health {
-            return Err(Failed::Disk(trouble.clone()));
-        }
         let (promise, answer) = oneshot::channel();
-        state.promised.writers.push(promise);
+        match &state.health {
+            // There is no telling when it can be kept. Whoever no longer waits need not know.
+            Health::Failing(trouble) => _ = promise.send(Err(Failed::Disk(trouble.clone()))),
+            Health::Well | Health::Slow => state.promised.writers.push(promise),
+        }
+        self.wake(&state);
         Ok(answer)
+    }
+
+    fn wake(&self, state: &State) {
+        let is_awaited = match state.committer {
+            Waiting::Nothing => false,
+            Waiting::Work => true,
+            Waiting::Octets(enough) => state.backlog.bytes() >= enough,
+        };
+        if is_awaited {
+            self.changed.notify_one();
+        }
     }
 
     fn say_slow(&self, bytes: usize) {
@@ -207,16 +234,27 @@ impl Desk {
     /// Waits until there is something to do.
     pub(super) fn wait(&self) -> Next {
         let idle = |state: &mut State| state.phase == Phase::Open && !state.has_work();
-        let state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        state.committer = Waiting::Work;
+        let mut state = self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        state.committer = Waiting::Nothing;
         if state.has_work() { Next::Write } else { Next::Stop }
     }
 
+    /// Waits for a time, shorter if so many octets come together or the store closes.
+    pub(super) fn gather(&self, time: Duration, enough: usize) {
+        let mut state = self.lock();
+        state.committer = Waiting::Octets(enough);
+        let waits = |state: &mut State| state.phase == Phase::Open && state.backlog.bytes() < enough;
+        let waited = self.changed.wait_timeout_while(state, time, waits);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.committer = Waiting::Nothing;
+    }
+
     /// Waits for a time, shorter if the store closes.
-    pub(super) fn pause(&self, time: Duration) -> Next {
+    pub(super) fn pause(&self, time: Duration) {
         let open = |state: &mut State| state.phase == Phase::Open;
-        let (state, _) =
-            self.changed.wait_timeout_while(self.lock(), time, open).unwrap_or_else(PoisonError::into_inner);
-        if state.phase == Phase::Open { Next::Write } else { Next::Stop }
+        drop(self.changed.wait_timeout_while(self.lock(), time, open));
     }
 
     /// Returns whether anything waits for the disk, and not only for word that it is done.

@@ -26,6 +26,7 @@ mod inspection;
 mod key;
 mod label;
 mod open_error;
+mod pace;
 mod redb;
 mod stats;
 mod trouble;
@@ -43,7 +44,7 @@ pub use trouble::Trouble;
 
 use backlog::Backlog;
 use batch::Batch;
-use committer::{Committer, Pace};
+use committer::Committer;
 use desk::Desk;
 use directory::Directory;
 use engine::{Opener, Shelf};
@@ -51,15 +52,18 @@ use format::FORMAT;
 use guard::guarded;
 use key::Key;
 use label::Label;
+use pace::Pace;
 use redb::{Expect, RedbEngine, RedbReader};
 use watched::SyncWatch;
 
 /// How the store writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
-    /// The least time from the beginning of one commit to that of the next. What comes after a rest is written at once.
-    /// It trades delay for writing, which wears SD cards out: a commit writes 19 KB, however little changed.
+    /// The time from the beginning of one commit to that of the next, on average: after a rest some follow at once. It
+    /// trades delay for writing, which wears SD cards out: a commit writes 19 KB, however little changed.
     pub commit_every: Duration,
+    /// When about so many octets wait, they do not wait for `commit_every`: then a commit writes little besides.
+    pub commit_bytes: usize,
     /// Octets that may wait for the disk. Beyond it the store reports [`StoreEvent::Failing`], and refuses what comes
     /// by a [`Writer`]. What the core submits is bounded by its own limits.
     pub max_backlog: usize,
@@ -67,7 +71,7 @@ pub struct StoreSettings {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { commit_every: Duration::from_millis(20), max_backlog: 16 << 20 }
+        Self { commit_every: Duration::from_millis(20), commit_bytes: 8 << 10, max_backlog: 16 << 20 }
     }
 }
 

@@ -88,11 +88,18 @@ fn the_floors_are_measured_and_told() {
 
 #[test]
 fn the_goals_are_compared_with_the_floors() {
-    let output = run(&["bench", "goals", "-d", "0.2", "qos1", "size"]);
+    let output = run(&["bench", "goals", "-d", "0.2", "qos1", "size", "store-away-100"]);
     let text = text_of(&output);
     assert!(output.status.success(), "{text}");
-    for part in ["| QoS 1 up, 100 clients, aggregating: CPU |", "bare UDP", "plain MQTT", "| memory after the start |"]
-    {
+    for part in [
+        "| QoS 1 up, 100 clients, aggregating: CPU |",
+        "bare UDP",
+        "plain MQTT",
+        "| memory after the start |",
+        "| QoS 1 into the store while the broker is away, 100 clients |",
+        "| the same: accepted and lost | 0 lost |",
+        "| the same: arrived twice | 0 twice |",
+    ] {
         assert!(text.contains(part), "{part:?} is missing in:\n{text}");
     }
 }

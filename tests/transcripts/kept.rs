@@ -287,6 +287,44 @@ fn so_many_octets_are_kept_and_no_more() {
 }
 
 #[test]
+fn a_repeated_publish_is_kept_only_where_there_is_room_for_its_octets() {
+    let mut world = World::with_settings(|settings| settings.outage.octets = 10);
+    world.client("C").connects("c1");
+    publishes(&mut world, "C", 1, "12345678");
+    let first = world.broker().gets("PUBLISH q1 ab 12345678");
+    publishes(&mut world, "C", 2, "9");
+    let second = world.broker().gets("PUBLISH q1 ab 9");
+    world.broker().goes_down();
+    world.client("C").sends(&frames::publish(0xa2, 0x6162, 1, b"12345678")).hears("070d6162000100");
+    world.client("C").sends(&frames::publish(0xa2, 0x6162, 2, b"9"));
+    assert_eq!(kept(&mut world), 1);
+    world.broker().comes_back();
+    world.broker().accepts(first);
+    world.broker().accepts(second);
+    world.client("C").hears("070d6162000200");
+    assert_eq!(kept(&mut world), 0);
+}
+
+#[test]
+fn what_is_too_old_makes_room_for_a_repeated_publish_too() {
+    let mut world = World::with_settings(|settings| {
+        settings.outage.max_age = Some(Duration::from_secs(30));
+        settings.outage.messages = 1;
+    });
+    world.client("C").connects("c1");
+    publishes(&mut world, "C", 1, "1");
+    let first = world.broker().gets("PUBLISH q1 ab 1");
+    world.broker().goes_down();
+    keeps(&mut world, "C", 2, "2");
+    world.client("C").sends(&frames::publish(0xa2, 0x6162, 1, b"1"));
+    world.passes(30.0);
+    world.client("C").sends(&frames::publish(0xa2, 0x6162, 1, b"1")).hears("070d6162000100");
+    world.broker().comes_back();
+    world.broker().accepts(first);
+    assert_eq!((kept(&mut world), world.stats().expired), (0, 1));
+}
+
+#[test]
 fn what_is_too_old_is_dropped_when_its_turn_comes() {
     let mut world = broker_away_with(|outage| outage.max_age = Some(Duration::from_secs(30)));
     keeps(&mut world, "C", 1, "1");

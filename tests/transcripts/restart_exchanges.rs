@@ -32,7 +32,7 @@ fn ends(world: &mut World) {
 fn a_publish_that_was_not_stored_is_begun_again() {
     let mut world = connected();
     world.store().holds();
-    world.client("C").says("080c426162000778");
+    publishing(&mut world);
     world.restarts(&[]);
     world.broker().comes_back();
     world.client("C").says("080cc26162000778 DUP");

@@ -126,11 +126,11 @@ fn a_qos_1_publish_that_the_broker_takes_waits_for_no_store() {
 }
 
 #[test]
-fn a_qos_2_publish_reaches_the_broker_when_its_exchange_is_stored() {
+fn a_qos_2_publish_goes_to_its_connection_at_once_which_keeps_it_behind_its_exchange() {
     let mut world = connected();
     world.client("C").says("080c400001000778");
-    world.store().stores();
     let publish = world.broker().gets("PUBLISH q2 a/b x");
+    world.store().stores();
     world.broker().accepts(publish);
     world.store().stores();
     world.client("C").hears("040f0007").says("04100007");
@@ -142,9 +142,9 @@ fn a_qos_2_publish_reaches_the_broker_when_its_exchange_is_stored() {
 fn a_qos_2_publish_that_comes_again_before_its_exchange_is_stored_goes_up_once() {
     let mut world = connected();
     world.client("C").says("080c400001000778");
+    let publish = world.broker().gets("PUBLISH q2 a/b x");
     world.client("C").says("080cc00001000778 DUP");
     world.store().stores();
-    let publish = world.broker().gets("PUBLISH q2 a/b x");
     world.broker().accepts(publish);
     world.client("C").says("080cc00001000778 DUP");
     world.store().stores();
@@ -255,14 +255,18 @@ fn acknowledgements_go_out_as_their_messages_are_stored_whatever_has_come_since(
 }
 
 #[test]
-fn a_qos_2_publish_goes_up_as_its_exchange_is_stored_whatever_has_come_since() {
-    let mut world = connected();
-    world.client("C").says("080c400001000778");
-    world.client("C").says("080c400001000879");
+fn a_qos_2_publish_to_a_broker_without_qos_2_goes_up_as_its_exchange_is_stored_whatever_has_come_since() {
+    let mut world = World::without_broker(|_| {});
+    world.broker.offer.max_qos = mqttsn_gateway::wire::Qos::AtLeastOnce;
+    world.broker().comes_up();
+    world.client("C").connects("c1");
+    world.store().holds();
+    world.client("C").says("080c426162000778");
+    world.client("C").says("080c426162000879");
     world.store().stores_one();
-    world.broker().gets("PUBLISH q2 a/b x");
+    world.broker().gets("PUBLISH q1 ab x");
     world.store().stores_one();
-    world.broker().gets("PUBLISH q2 a/b y");
+    world.broker().gets("PUBLISH q1 ab y");
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(super) fn failure_name(durability: Durability) -> &'static str {
 }
 
 pub(super) fn keeping(data_dir: &str, raw: &RawStore) -> Result<Keeping, Problem> {
-    let RawStore { on_failure, commit_every } = raw;
+    let RawStore { on_failure, commit_every, commit_bytes } = raw;
     let named = ON_FAILURE.into_iter().find(|durability| failure_name(*durability) == on_failure);
     let durability = named.ok_or_else(|| one_of(["store", "on_failure"], on_failure, &ON_FAILURE.map(failure_name)))?;
     if commit_every.0 > LONGEST_COMMIT {
@@ -58,7 +58,12 @@ pub(super) fn keeping(data_dir: &str, raw: &RawStore) -> Result<Keeping, Problem
             "acknowledgements wait as long, and devices ask again after 10s: commit_every = \"1s\" spares SD cards",
         ));
     }
-    let settings = StoreSettings { commit_every: commit_every.0, ..StoreSettings::default() };
+    let max_backlog = StoreSettings::default().max_backlog;
+    let commit_bytes = usize::try_from(*commit_bytes).ok().filter(|bytes| *bytes <= max_backlog).ok_or_else(|| {
+        let text = format!("`commit_bytes` in [store] must be from 0 to {max_backlog}, not {commit_bytes}");
+        Problem::at(["store", "commit_bytes"], text).hint("beyond that no more may wait for the disk")
+    })?;
+    let settings = StoreSettings { commit_every: commit_every.0, commit_bytes, max_backlog };
     Ok(match data_dir {
         "" => Keeping { dir: None, durability: Durability::Nothing, settings },
         dir => Keeping { dir: Some(dir.into()), durability, settings },

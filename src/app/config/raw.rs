@@ -109,6 +109,7 @@ pub(super) struct RawSerial {
 pub(super) struct RawStore {
     pub(super) on_failure: String,
     pub(super) commit_every: Span,
+    pub(super) commit_bytes: u64,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -241,8 +242,9 @@ impl RawSerial {
 
 impl Default for RawStore {
     fn default() -> Self {
-        let StoreSettings { commit_every, .. } = StoreSettings::default();
-        Self { on_failure: outage::failure_name(Durability::Strict).into(), commit_every: Span(commit_every) }
+        let StoreSettings { commit_every, commit_bytes, .. } = StoreSettings::default();
+        let on_failure = outage::failure_name(Durability::Strict).into();
+        Self { on_failure, commit_every: Span(commit_every), commit_bytes: commit_bytes as u64 }
     }
 }
 

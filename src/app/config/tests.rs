@@ -317,6 +317,10 @@ fn the_store_is_configured_and_its_mistakes_named() {
             ":2:16: `commit_every` in [store] must be from 0s to 10s\n  acknowledgements wait as",
         ),
         (
+            "commit_bytes = 100_000_000",
+            ":2:16: `commit_bytes` in [store] must be from 0 to 16777216, not 100000000\n  beyond that",
+        ),
+        (
             "comit_every = \"1s\"",
             ":2:1: unknown key `comit_every` in [store]; did you mean `commit_every`?\n  known keys: ",
         ),

@@ -4,7 +4,7 @@
 //! buried; and while one of a client's waits, its next ones wait behind it. What follows a QoS 2 message of the same client
 //! at a lower QoS goes out when the broker has released that: it would pass the later one on first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 use foldhash::fast::RandomState;
@@ -35,6 +35,8 @@ pub(super) struct Kept {
     by_client: HashMap<ByteString, Share, RandomState>,
     /// The newest of each topic of which only that is kept.
     latest: HashMap<TopicName, u64, RandomState>,
+    /// Those that wait no longer than up to a time, soonest first.
+    expiring: BTreeSet<(Instant, u64)>,
     octets: usize,
     /// Everything before this place is on its way.
     next: u64,
@@ -86,6 +88,7 @@ impl Kept {
             entries: BTreeMap::new(),
             by_client: HashMap::default(),
             latest: HashMap::default(),
+            expiring: BTreeSet::new(),
             octets: 0,
             next: 0,
             under_way: 0,
@@ -143,9 +146,22 @@ impl Kept {
         Ok(())
     }
 
-    /// Takes over a message that is on its way to the broker already, under `token`.
-    pub(super) fn adopt(&mut self, means: &mut Means<'_>, client: ByteString, message: Message, token: Token) -> u64 {
-        let Means { out, journal, stats, .. } = means;
+    /// Takes over a message that is on its way to the broker already, under `token`, if there is room for it. Returns its
+    /// place.
+    pub(super) fn adopt(
+        &mut self,
+        means: &mut Means<'_>,
+        client: ByteString,
+        message: Message,
+        token: Token,
+    ) -> Option<u64> {
+        let Means { now, out, journal, settings, stats } = means;
+        if !self.has_room(&settings.outage, &message, OutagePolicy::Keep) {
+            self.drop_expired(*now, out, journal, stats);
+            if !self.has_room(&settings.outage, &message, OutagePolicy::Keep) {
+                return None;
+            }
+        }
         stats.kept += 1;
         let place = journal.number();
         let token = (message.qos == Qos::ExactlyOnce).then_some(token);
@@ -154,7 +170,7 @@ impl Kept {
         entry.written = journal.put(out, entry.record(place));
         self.insert(place, entry);
         self.set_off(place);
-        place
+        Some(place)
     }
 
     /// Takes back what a former process kept. Returns whether it makes sense.
@@ -288,9 +304,9 @@ impl Kept {
     }
 
     fn drop_expired(&mut self, now: Instant, out: &mut Outputs, journal: &mut Journal, stats: &mut Stats) {
-        let is_outdated = |entry: &Entry| entry.state == State::Waiting && entry.expires.is_some_and(|at| at <= now);
-        let outdated = self.entries.iter().filter(|(_, entry)| is_outdated(entry));
-        for place in outdated.map(|(place, _)| *place).collect::<Vec<_>>() {
+        let outdated = self.expiring.range(..=(now, u64::MAX)).map(|(_, place)| *place);
+        let waits = |place: &u64| self.entries.get(place).is_some_and(|entry| entry.state == State::Waiting);
+        for place in outdated.filter(waits).collect::<Vec<_>>() {
             stats.expired += 1;
             self.remove(out, journal, place);
         }
@@ -299,6 +315,7 @@ impl Kept {
     fn insert(&mut self, place: u64, entry: Entry) {
         self.octets += octets(&entry.message);
         self.by_client.entry(entry.client.clone()).or_default().messages += 1;
+        self.expiring.extend(entry.expires.map(|at| (at, place)));
         if entry.policy == OutagePolicy::Latest {
             self.latest.insert(entry.message.topic.clone(), place);
         }
@@ -308,6 +325,9 @@ impl Kept {
     fn remove(&mut self, out: &mut Outputs, journal: &mut Journal, place: u64) {
         let Some(entry) = self.entries.remove(&place) else { return };
         journal.delete(out, RecordKey::Upstream(place));
+        if let Some(at) = entry.expires {
+            self.expiring.remove(&(at, place));
+        }
         self.octets -= octets(&entry.message);
         if self.latest.get(&entry.message.topic) == Some(&place) {
             self.latest.remove(&entry.message.topic);

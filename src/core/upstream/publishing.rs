@@ -51,13 +51,12 @@ impl Upstream {
         message: Message,
         token: Token,
     ) -> bool {
-        let Means { journal, settings, .. } = &mut *means;
-        let has_room = self.kept.len() < settings.outage.messages;
-        if !self.is_own(&owner) || self.own.is_up() || !journal.can_promise() || !has_room {
+        if !self.is_own(&owner) || self.own.is_up() || !means.journal.can_promise() {
             return false;
         }
         let Some(pending @ Pending::Publish { .. }) = self.tokens.get_mut(token) else { return false };
-        *pending = Pending::Kept { place: self.kept.adopt(means, owner.client_id, message, token) };
+        let Some(place) = self.kept.adopt(means, owner.client_id, message, token) else { return false };
+        *pending = Pending::Kept { place };
         self.publishes_in_flight = self.publishes_in_flight.saturating_sub(1);
         true
     }
@@ -65,6 +64,15 @@ impl Upstream {
     /// Whether the message under this token is one that the gateway has answered for.
     pub(in crate::core) fn keeps_message(&self, token: Token) -> bool {
         matches!(self.tokens.get(token), Some(Pending::Kept { .. }))
+    }
+
+    /// Whether what a connection has under way at QoS 2 is kept by the connection itself, if there is a store.
+    pub(in crate::core) fn outlives_process(&self, conn: ConnId) -> bool {
+        conn == ConnId::OWN
+            || match &self.mode {
+                Clients::Aggregating(_) => false,
+                Clients::Transparent(clients) => clients.is_persistent(conn),
+            }
     }
 
     /// Takes a client's message at QoS 0; nobody hears what becomes of it.

@@ -167,6 +167,11 @@ impl Transparent {
         self.legs.get(&conn).map(|leg| leg.session)
     }
 
+    /// Whether the client's session at the broker is to outlive the connection.
+    pub(super) fn is_persistent(&self, conn: ConnId) -> bool {
+        self.legs.get(&conn).is_some_and(|leg| !leg.request.clean_session)
+    }
+
     /// Something is subscribed to over the client's connection.
     pub(super) fn note_subscribe(&mut self, owner: SessionKey) {
         if let Some(leg) = self.by_session.get(&owner).and_then(|conn| self.legs.get_mut(conn)) {

@@ -31,6 +31,8 @@ pub(super) struct Shadow {
     heard: Instant,
     /// When the client connected, came or went last.
     changed: Instant,
+    /// When it woke up last.
+    woken: Instant,
     /// Silence after which the client is lost.
     silence: Option<Duration>,
     keep_alive: u16,
@@ -157,6 +159,7 @@ impl Shadow {
         } else if let Message::PingReq(_) = message {
             if self.phase == Some(ClientPhase::Asleep) {
                 self.phase = Some(ClientPhase::Awake);
+                self.woken = now;
             }
         } else if let Message::Register(register) = message {
             self.topics.hear_register(register);
@@ -210,6 +213,8 @@ impl Shadow {
             self.topics.see_register(register)?;
         } else if let Message::PingResp(_) = message {
             match self.phase {
+                // It has waited for the store since the client was awake before. `compare` sees whether there was another.
+                Some(ClientPhase::Awake) if matches!(meant, Meant::Since(since) if since < self.woken) => {}
                 Some(ClientPhase::Awake) => {
                     self.phase = Some(ClientPhase::Asleep);
                     self.heard = now;

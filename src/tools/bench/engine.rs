@@ -115,10 +115,21 @@ impl Engine {
     }
 
     /// Lets the devices do what the plan says, and tells what came of it.
-    pub(super) fn measure(mut self) -> Result<Outcome, RunError> {
-        self.queue_for_sleepers()?;
+    pub(super) fn measure(self) -> Result<Outcome, RunError> {
+        self.measure_and_then(|| {}, LONGEST_DRAIN)
+    }
+
+    /// The same, where something happens when the devices have ended, after which all may take so long to arrive.
+    pub(super) fn measure_and_then(
+        mut self,
+        happens: impl FnOnce(),
+        longest_drain: Duration,
+    ) -> Result<Outcome, RunError> {
         let subject = self.plan.subject.clone();
         let cpu = || subject.as_ref().and_then(Subject::cpu);
+        let written = || subject.as_ref().and_then(Subject::written);
+        let written_before = written();
+        self.queue_for_sleepers()?;
         let (cpu_before, own_before) =
             if self.measures_joining() { (self.set_up.cpu, self.set_up.own_cpu) } else { (cpu(), own_cpu()) };
         let drops_before = self.dropped();
@@ -131,7 +142,9 @@ impl Engine {
         }
         let (own_after, sending_ended) = (own_cpu(), self.now());
         self.fleet.rest();
-        self.drain()?;
+        let written_by_then = written();
+        happens();
+        self.drain(longest_drain)?;
         let ended = self.now();
         let cpu_after = cpu();
         let memory = Memory {
@@ -159,6 +172,7 @@ impl Engine {
             own_share: spent(own_before, own_after).map(|cpu| share(cpu, sending)),
             memory,
             dropped,
+            written: written_by_then.zip(written_before).map(|(after, before)| after.saturating_sub(before)),
             plan: self.plan,
         })
     }
@@ -209,8 +223,8 @@ impl Engine {
     }
 
     /// Lets what is on its way arrive.
-    fn drain(&mut self) -> Result<(), RunError> {
-        let end = self.now() + LONGEST_DRAIN;
+    fn drain(&mut self, longest: Duration) -> Result<(), RunError> {
+        let end = self.now() + longest;
         self.heard_at = self.now();
         while !self.fleet.is_settled() && self.now() < end {
             // With an open exchange there may be a retransmission to come.

@@ -26,6 +26,8 @@ pub(super) struct Outcome {
     pub(super) memory: Memory,
     /// Datagrams that were lost in the queue of the gateway's socket.
     pub(super) dropped: Option<u64>,
+    /// Octets that the gateway wrote to the disk until the devices had ended.
+    pub(super) written: Option<u64>,
 }
 
 /// Octets of memory that the gateway used.
@@ -75,6 +77,14 @@ impl Outcome {
         let (units, _) = self.work().filter(|(units, _)| *units > 0)?;
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 messages")]
         self.gateway_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / units as f64)
+    }
+
+    /// Returns how many messages of the devices were acknowledged in a second, whatever arrived.
+    pub(super) fn acknowledged_rate(&self) -> Option<f64> {
+        let span = self.tally.up.last_acknowledged? - self.began;
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 messages")]
+        let messages = self.tally.up.acknowledged as f64;
+        (!span.is_zero()).then(|| messages / span.as_secs_f64())
     }
 
     /// Returns the share of a core that the gateway used.

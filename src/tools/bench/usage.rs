@@ -41,6 +41,14 @@ impl Subject {
         self.memory_line("VmHWM:")
     }
 
+    /// Returns the octets that went to the disk so far; none for a thread.
+    pub(super) fn written(&self) -> Option<u64> {
+        match self {
+            Self::Process(pid) => written(&fs::read_to_string(format!("/proc/{pid}/io")).ok()?),
+            Self::Thread(_) => None,
+        }
+    }
+
     fn memory_line(&self, name: &str) -> Option<u64> {
         match self {
             Self::Process(pid) => memory_line(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, name),
@@ -68,6 +76,11 @@ fn memory_line(status: &str, name: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
+/// What was given to the system to write and taken back, because the file was deleted, is left out of account.
+fn written(account: &str) -> Option<u64> {
+    account.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
+}
+
 /// The drops of each socket on a port: the last column, behind `sl local_address ...`.
 fn dropped_in(table: &str, port: u16) -> impl Iterator<Item = u64> {
     let suffix = format!(":{port:04X}");
@@ -88,6 +101,12 @@ mod tests {
         assert_eq!(memory_line(status, "VmRSS:"), Some(12 * 1024));
         assert_eq!(memory_line(status, "VmHWM:"), Some(2048 * 1024));
         assert_eq!(memory_line(status, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn what_went_to_the_disk_is_not_what_was_written_to_sockets() {
+        let account = "rchar: 1\nwchar: 2\nread_bytes: 3\nwrite_bytes: 4096\ncancelled_write_bytes: 5\n";
+        assert_eq!(written(account), Some(4096));
     }
 
     #[test]

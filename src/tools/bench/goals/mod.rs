@@ -3,7 +3,9 @@
 //! Every goal is a ratio to a floor that is measured in the same minute, because machines differ and are never quiet.
 
 mod programs;
+mod relay;
 mod rows;
+mod stored;
 mod verdict;
 
 use std::env;

@@ -31,10 +31,14 @@ pub(super) struct Programs {
     home: PathBuf,
 }
 
+/// A directory for a store, which is removed with all that is in it when dropped.
+#[derive(Debug)]
+pub(super) struct DataDir(PathBuf);
+
 /// A running broker.
 #[derive(Debug)]
 pub(super) struct Mosquitto {
-    process: Process,
+    _process: Process,
     port: u16,
 }
 
@@ -60,6 +64,15 @@ impl Programs {
         &self.gateway
     }
 
+    /// Makes a directory for a store. It lies in the working directory, because the folder for other files may be memory:
+    /// what counts is a disk.
+    pub(super) fn data_dir() -> anyhow::Result<DataDir> {
+        let parent = std::env::current_dir().context("cannot find the working directory")?;
+        let path = parent.join(format!("mqttsn-bench-store-{:08x}", fastrand::u32(..)));
+        fs::create_dir(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(DataDir(path))
+    }
+
     /// Starts a broker that takes anyone, keeps nothing on disk and queues without bound.
     pub(super) fn mosquitto(&self) -> anyhow::Result<Mosquitto> {
         let port = free_port()?;
@@ -83,14 +96,23 @@ impl Programs {
             }
             thread::sleep(GLANCE);
         }
-        Ok(Mosquitto { process, port })
+        Ok(Mosquitto { _process: process, port })
     }
 
-    /// Starts a gateway in front of the broker, and waits until the broker has taken it.
+    /// Starts a gateway in front of the broker, and waits until the broker has taken it. It keeps nothing on disk unless
+    /// the flags name a directory.
     pub(super) fn gateway(&self, broker: &Mosquitto, flags: &[&str]) -> anyhow::Result<GatewayProcess> {
-        let url = format!("mqtt://127.0.0.1:{}", broker.port);
+        self.gateway_at(broker.port, flags)
+    }
+
+    /// The same, where the broker is reached at another port than its own.
+    pub(super) fn gateway_at(&self, broker_port: u16, flags: &[&str]) -> anyhow::Result<GatewayProcess> {
+        let url = format!("mqtt://127.0.0.1:{broker_port}");
         let mut command = Command::new(&self.gateway);
         command.args(["--udp", "127.0.0.1:0", "--broker", &url]).args(flags);
+        if !flags.contains(&"--data-dir") {
+            command.args(["--data-dir", ""]);
+        }
         // No configuration but the flags, whatever lies in the working directory.
         command.current_dir(&self.home).env_remove("RUST_LOG").stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command).context("cannot start the gateway")?;
@@ -125,14 +147,26 @@ impl Drop for Programs {
     }
 }
 
+impl DataDir {
+    pub(super) fn name(&self) -> String {
+        self.0.to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // One that stays behind does no harm.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 impl Mosquitto {
     pub(super) fn address(&self) -> BrokerAddress {
         BrokerAddress::local(self.port)
     }
 
-    /// Ends it on the spot.
-    pub(super) fn kill(self) {
-        drop(self.process);
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::programs::{GatewayProcess, Mosquitto, Programs};
+use super::stored;
 use super::verdict::{Figure, Reach, Row};
 use crate::tools::bench::engine::Engine;
 use crate::tools::bench::floor;
@@ -18,7 +19,7 @@ use crate::wire::Qos;
 type Measure = fn(&Bench) -> anyhow::Result<Vec<Row>>;
 
 /// All rows, in their order.
-pub(super) const ROWS: [(&str, Measure); 13] = [
+pub(super) const ROWS: [(&str, Measure); 18] = [
     ("qos1", qos_1),
     ("transparent", transparent),
     ("qos0-20000", |bench| bench.qos_0(20_000.0)),
@@ -31,7 +32,12 @@ pub(super) const ROWS: [(&str, Measure); 13] = [
     ("connect-100000", connect_many),
     ("idle", idle),
     ("size", size),
-    ("store", store),
+    ("store-up-1", |bench| stored::up(bench, Qos::AtLeastOnce)),
+    ("store-up-2", |bench| stored::up(bench, Qos::ExactlyOnce)),
+    ("store-away-100", |bench| stored::away(bench, 100)),
+    ("store-away-1000", |bench| stored::away(bench, 1_000)),
+    ("store-sleepers", stored::sleepers),
+    ("store-idle", stored::idle),
 ];
 
 const CLIENTS: u32 = 100;
@@ -44,7 +50,7 @@ const FLOOR_TIME: Duration = Duration::from_secs(1);
 
 /// The programs, and how long a row measures.
 pub(super) struct Bench {
-    programs: Programs,
+    pub(super) programs: Programs,
     duration: Duration,
 }
 
@@ -53,25 +59,25 @@ impl Bench {
         Self { programs, duration }
     }
 
-    fn plan(&self, clients: u32) -> Plan {
+    pub(super) fn plan(&self, clients: u32) -> Plan {
         Plan { clients, ..Plan::local("goals", self.duration) }
     }
 
-    fn start(&self, flags: &[&str]) -> anyhow::Result<(Mosquitto, GatewayProcess)> {
+    pub(super) fn start(&self, flags: &[&str]) -> anyhow::Result<(Mosquitto, GatewayProcess)> {
         let broker = self.programs.mosquitto()?;
         let gateway = self.programs.gateway(&broker, flags)?;
         Ok((broker, gateway))
     }
 
     /// Runs a plan against a new gateway, and counts at the broker.
-    fn run(&self, plan: Plan, flags: &[&str]) -> anyhow::Result<Outcome> {
+    pub(super) fn run(&self, plan: Plan, flags: &[&str]) -> anyhow::Result<Outcome> {
         let (broker, gateway) = self.start(flags)?;
         let plan = Plan { broker: Some(broker.address()), ..of(&gateway, plan) };
         Ok(Engine::set_up(plan, Progress::none())?.measure()?)
     }
 
     /// Publishes in lockstep with a hundred clients.
-    fn lockstep(&self, clients: u32, qos: Qos, flags: &[&str]) -> anyhow::Result<Outcome> {
+    pub(super) fn lockstep(&self, clients: u32, qos: Qos, flags: &[&str]) -> anyhow::Result<Outcome> {
         self.run(Plan { qos, up: Some(Pace::Lockstep), ..self.plan(clients) }, flags)
     }
 
@@ -206,16 +212,7 @@ fn size(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-fn store(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    let (broker, gateway) = bench.start(&["--data-dir", "store"])?;
-    let engine =
-        Engine::set_up(of(&gateway, Plan { up: Some(Pace::Lockstep), ..bench.plan(CLIENTS) }), Progress::none())?;
-    broker.kill();
-    let outcome = engine.measure()?;
-    Ok(vec![Row::plain("QoS 1 into the store while the broker is away", rate(&outcome), Reach::AtLeast(20_000.0))])
-}
-
-fn of(gateway: &GatewayProcess, plan: Plan) -> Plan {
+pub(super) fn of(gateway: &GatewayProcess, plan: Plan) -> Plan {
     Plan { gateway: gateway.target(), subject: Some(gateway.subject()), ..plan }
 }
 
@@ -223,11 +220,11 @@ fn cpu(outcome: &Outcome) -> anyhow::Result<Figure> {
     Ok(us(outcome.cpu_each().context("CPU time is known on Linux only, and only if messages arrive")?))
 }
 
-fn rate(outcome: &Outcome) -> Figure {
+pub(super) fn rate(outcome: &Outcome) -> Figure {
     per_second(outcome.rate(&outcome.tally.up).unwrap_or_default())
 }
 
-fn lost(outcome: &Outcome) -> Figure {
+pub(super) fn lost(outcome: &Outcome) -> Figure {
     let lost = outcome.tally.up.lost().unwrap_or_default() + outcome.tally.down.lost().unwrap_or_default();
     let sent = outcome.tally.up.sent + outcome.tally.down.sent + outcome.tally.up.withheld;
     let unit = if sent == 0 { "lost, but nothing was sent" } else { "lost" };
@@ -238,7 +235,7 @@ fn us(value: f64) -> Figure {
     Figure { value, unit: US }
 }
 
-fn per_second(value: f64) -> Figure {
+pub(super) fn per_second(value: f64) -> Figure {
     Figure { value, unit: PER_SECOND }
 }
 
@@ -247,7 +244,7 @@ fn mib(memory: u64) -> Figure {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-fn octets(count: u64) -> f64 {
+pub(super) fn octets(count: u64) -> f64 {
     count as f64
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Row {
 enum Verdict {
     Reached,
     Missed,
+    /// Nothing was to be reached.
+    Shown,
     NotMeasured,
 }
 
@@ -71,6 +73,18 @@ impl Row {
         }
     }
 
+    /// Shows a figure that is good to know.
+    pub(super) fn shown(what: impl Into<String>, measured: Figure) -> Self {
+        Self {
+            what: what.into(),
+            measured: measured.to_string(),
+            compared_with: String::new(),
+            reach: String::new(),
+            verdict: Verdict::Shown,
+            value: Some(measured.value),
+        }
+    }
+
     /// Adds what helps to understand the figure.
     pub(super) fn beside(self, compared_with: String) -> Self {
         Self { compared_with, ..self }
@@ -112,7 +126,7 @@ impl fmt::Display for Row {
         let verdict = match verdict {
             Verdict::Reached => "reached",
             Verdict::Missed => "MISSED",
-            Verdict::NotMeasured => "",
+            Verdict::Shown | Verdict::NotMeasured => "",
         };
         write!(f, "| {what} | {measured} | {compared_with} | {reach} | {verdict} |")
     }
