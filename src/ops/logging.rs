@@ -7,11 +7,13 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The shape of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -35,7 +37,7 @@ pub enum FilterError {
 ///
 /// The libraries beneath us stay at `warn` unless the filter names them: what they have to say below that is about
 /// their own affairs.
-pub fn parse_filter(text: &str) -> Result<EnvFilter, FilterError> {
+pub fn parse_filter(text: &str) -> Result<Targets, FilterError> {
     let is_target = |directive: &str| directive.contains(['=', ':', '[', '_']);
     let is_level = |directive: &str| !directive.is_empty() && directive.parse::<LevelFilter>().is_ok();
     let directives = text.split(',').map(str::trim).collect::<Vec<_>>();
@@ -45,7 +47,7 @@ pub fn parse_filter(text: &str) -> Result<EnvFilter, FilterError> {
     let quiet = QUIET.iter().filter(|(library, _)| !text.contains(library));
     let quiet = quiet.map(|(library, level)| format!("{library}={level}"));
     let all = directives.iter().map(|directive| (*directive).to_owned()).chain(quiet).collect::<Vec<_>>().join(",");
-    EnvFilter::try_new(all).map_err(|error| FilterError::Syntax(error.to_string()))
+    all.parse::<Targets>().map_err(|error| FilterError::Syntax(error.to_string()))
 }
 
 /// Libraries whose lines say nothing to someone who runs a gateway, and from which level on they may speak.
@@ -66,17 +68,18 @@ pub struct Log {
 ///
 /// Nobody waits for the reader of standard error: a terminal that was halted or a supervisor that is stuck costs
 /// lines, not the service.
-pub fn start(filter: EnvFilter, format: LogFormat) -> Log {
+pub fn start(filter: Targets, format: LogFormat) -> Log {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
         .finish(std::io::stderr());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(writer);
     // It fails only where a log is set up already, as in tests; that one then stays.
     let _ = match format {
-        LogFormat::Json => lines.json().flatten_event(true).with_timer(Milliseconds).try_init(),
-        LogFormat::Text => lines.with_ansi(false).event_format(Line).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_timer(Milliseconds)).try_init(),
+        LogFormat::Text => registry.with(lines.with_ansi(false).event_format(Line)).try_init(),
     };
     Log { _writer: guard }
 }
