@@ -224,7 +224,8 @@ impl Book {
     }
 
     /// How many exchanges are under way that an earlier process has begun.
-    pub(super) fn of_an_earlier_process(&self) -> usize {
+    #[cfg(test)]
+    fn of_an_earlier_process(&self) -> usize {
         self.earlier
     }
 

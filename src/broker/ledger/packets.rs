@@ -5,7 +5,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use crate::broker::client::Version;
+use crate::mqtt::Version;
 
 /// Which way the octets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Ledger;
 use super::packets::{Direction, Watch};
-use crate::broker::client::Version;
+use crate::mqtt::Version;
 
 /// A stream of MQTT octets in both directions. What is written goes out when the ledger has kept what it tells.
 #[derive(Debug)]
