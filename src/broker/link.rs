@@ -212,3 +212,86 @@ impl Link {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    /// PUBLISH of "x" to "a" at QoS 0, in 3.1.1.
+    const PUBLISH: [u8; 6] = [0x30, 4, 0, 1, b'a', b'x'];
+
+    struct Rig {
+        link: Link,
+        broker: DuplexStream,
+    }
+
+    impl Rig {
+        fn new(version: Version) -> Self {
+            let (stream, broker) = duplex(1 << 20);
+            let stream: Box<dyn Stream> = Box::new(stream);
+            Self { link: Link::new(Watched::new(stream, None, version), version), broker }
+        }
+
+        /// The broker writes, and the link reads once; returns how many packets there were.
+        async fn reads(&mut self, octets: &[u8]) -> Result<usize, Failure> {
+            self.broker.write_all(octets).await.unwrap();
+            let mut packets = 0;
+            let mut count = |_: Packet<'_>, _: &mut Outbox| {
+                packets += 1;
+                Ok(())
+            };
+            std::future::poll_fn(|context| self.link.poll_read(context, &mut count)).await?;
+            Ok(packets)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_comes_in_pieces_is_taken_when_it_is_whole() {
+        let mut rig = Rig::new(Version::V311);
+        let stream = [PUBLISH, PUBLISH, PUBLISH].concat();
+        assert_eq!(rig.reads(&stream[..8]).await.unwrap(), 1);
+        assert_eq!(rig.reads(&stream[8..9]).await.unwrap(), 0);
+        assert_eq!(rig.reads(&stream[9..]).await.unwrap(), 2);
+        assert_eq!(rig.link.begun.capacity(), 0, "nothing is kept of what has been taken");
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_is_too_large_ends_the_connection_before_it_is_there() {
+        let mut rig = Rig::new(Version::V5);
+        let failure = rig.reads(&[0x30, 0x80, 0x80, 0x80, 0x01]).await.unwrap_err();
+        assert!(matches!(&failure, Failure::Garbage(words) if words.contains("1048576")), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_takes_no_answers_is_not_listened_to() {
+        let mut rig = Rig::new(Version::V311);
+        (0..=UNWRITTEN_AT_MOST / 2).for_each(|_| rig.link.outbox.ping());
+        rig.broker.write_all(&PUBLISH).await.unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(rig.link.poll_read(&mut context, |_, _| Ok(())).is_pending());
+        assert!(rig.link.try_write().is_pending());
+        let mut taken = vec![0; 1 << 19];
+        rig.broker.read_exact(&mut taken).await.unwrap();
+        assert!(rig.link.try_write().is_pending());
+        assert!(rig.link.poll_read(&mut context, |_, _| Ok(())).is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_does_not_answer_pingreq_is_silent() {
+        let mut rig = Rig::new(Version::V311);
+        rig.link.keep_alive(30);
+        let round = Duration::from_secs(30);
+        let now = Instant::now();
+        rig.link.look_after(now).unwrap();
+        assert!(rig.link.outbox.waiting().is_empty());
+        rig.link.look_after(now + round).unwrap();
+        assert_eq!(rig.link.outbox.waiting(), [0xC0, 0]);
+        assert_eq!(rig.reads(&PUBLISH).await.unwrap(), 1, "any packet is a sign of life");
+        rig.link.look_after(now + 2 * round).unwrap();
+        assert!(matches!(rig.link.look_after(now + 3 * round), Err(Failure::Silent)));
+        rig.link.keep_alive(0);
+        assert_eq!(rig.link.due(), None);
+    }
+}

@@ -37,10 +37,10 @@ impl Ack {
 }
 
 /// Reads packet id and reason code.
-pub(super) fn read(body: &[u8]) -> Result<(u16, u8), PacketError> {
-    match *body {
-        [high, low] => Ok((u16::from_be_bytes([high, low]), 0)),
-        [high, low, reason, ..] => Ok((u16::from_be_bytes([high, low]), reason)),
-        [] | [_] => Err(PacketError::Malformed("an acknowledgement")),
+pub(super) fn read(version: Version, body: &[u8]) -> Result<(u16, u8), PacketError> {
+    match (version, body) {
+        (_, &[high, low]) => Ok((u16::from_be_bytes([high, low]), 0)),
+        (Version::V5, &[high, low, reason, ..]) => Ok((u16::from_be_bytes([high, low]), reason)),
+        (Version::V311 | Version::V5, _) => Err(PacketError::Malformed("an acknowledgement")),
     }
 }

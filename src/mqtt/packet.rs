@@ -70,18 +70,18 @@ impl<'a> Packet<'a> {
             }
             .map(Self::ConnAck),
             3 => Publish::read(version, frame).map(Self::Publish),
-            4 => acks::read(body).map(|(packet, reason)| Self::PubAck { packet, reason }),
-            5 => acks::read(body).map(|(packet, reason)| Self::PubRec { packet, reason }),
-            6 => acks::read(body).map(|(packet, _)| Self::PubRel { packet }),
+            4 => acks::read(version, body).map(|(packet, reason)| Self::PubAck { packet, reason }),
+            5 => acks::read(version, body).map(|(packet, reason)| Self::PubRec { packet, reason }),
+            6 => acks::read(version, body).map(|(packet, _)| Self::PubRel { packet }),
             // Its one failure, "packet identifier not found", answers a repeated PUBREL: the exchange was complete.
-            7 => acks::read(body).map(|(packet, _)| Self::PubComp { packet }),
+            7 => acks::read(version, body).map(|(packet, _)| Self::PubComp { packet }),
             9 => match version {
                 Version::V5 => v5::read_suback(body),
                 Version::V311 => v4::read_suback(body),
             }
             .map(|(packet, reason)| Self::SubAck { packet, reason }),
             // The reasons make no difference to anybody.
-            11 => acks::read(body).map(|(packet, _)| Self::UnsubAck { packet }),
+            11 => acks::read(version, body).map(|(packet, _)| Self::UnsubAck { packet }),
             13 => Ok(Self::PingResp),
             14 if version == Version::V5 => {
                 v5::read_disconnect(body).map(|(reason, text)| Self::Disconnect { reason, text })
@@ -121,6 +121,7 @@ mod tests {
             assert_eq!(read(version, &[0xD0, 0]), Ok(Packet::PingResp));
             assert!(read(version, &[0x40, 1, 0]).is_err());
         }
+        assert!(read(Version::V311, &[0x40, 3, 0, 9, 0x87]).is_err(), "3.1.1 has no reasons");
         assert_eq!(read(Version::V5, &[0x40, 4, 0, 9, 0x87, 0]), Ok(Packet::PubAck { packet: 9, reason: 0x87 }));
         assert_eq!(read(Version::V5, &[0x50, 3, 0, 9, 0x10]), Ok(Packet::PubRec { packet: 9, reason: 0x10 }));
     }
