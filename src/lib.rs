@@ -10,6 +10,8 @@ pub mod core;
 
 #[cfg(feature = "app")]
 pub mod broker;
+#[cfg(feature = "app")]
+pub mod mqtt;
 
 #[cfg(feature = "app")]
 pub mod store;

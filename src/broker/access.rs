@@ -6,10 +6,10 @@ use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::client::{ClientSession, Lifetime, Purpose, whole_seconds};
 use super::connection::Connection;
 use super::driver::Setup;
 use super::ledger::{Ledger, SessionKeeper};
+use super::purpose::{ClientSession, Lifetime, Purpose, whole_seconds};
 use super::settings::{BrokerSettings, ClientSettings, SettingsError};
 use super::tls;
 use super::turns::Turns;

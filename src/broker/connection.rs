@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use futures_channel::mpsc;
 use tokio::task::JoinHandle;
 
-use super::client::PACKET_IDS;
+use super::commands::{self, Unsent};
 use super::driver::{Driver, Setup};
-use super::outbound::{Load, Outbound};
+use super::load::Load;
 use crate::core::{BrokerCommand, BrokerEvent, PublishOutcome, SubscribeOutcome};
+
+/// MQTT numbers packets from 1 to 65535, in each direction.
+const PACKET_IDS: usize = 65_535;
 
 /// Unsubscribes that fit into the queue when publishes and subscribes no longer do.
 const UNSUBSCRIBES_BEYOND: usize = 65_536;
@@ -22,9 +24,9 @@ pub struct Connection {
     /// disconnect. An acknowledgement can thus find it full only if the core gives one twice, or if the broker
     /// breaks MQTT's rules; it is then dropped, and the broker sends the message again when it next connects.
     ///
-    /// The room is not reserved in memory: the channel grows and shrinks with what is in it, and takes next to none
-    /// when it is empty, as a client's mostly is.
-    commands: mpsc::Sender<BrokerCommand>,
+    /// The room is not reserved in memory: the queue grows and shrinks with what is in it, and takes next to none when
+    /// it is empty, as a client's mostly is.
+    commands: commands::Sender,
     load: Arc<Load>,
     task: JoinHandle<()>,
 }
@@ -47,10 +49,8 @@ impl Connection {
     pub(super) fn spawn(setup: Setup) -> Self {
         let load = Arc::new(Load::new(setup.settings.queue, UNSUBSCRIBES_BEYOND));
         let room = setup.settings.queue + UNSUBSCRIBES_BEYOND + PACKET_IDS + 1;
-        let (commands, receiver) = mpsc::channel(room);
-        let retained = setup.settings.retained;
-        let outbound = Outbound::new(Arc::clone(&load), retained, setup.ledger.clone());
-        let mut driver = Driver::new(setup, receiver, outbound);
+        let (commands, receiver) = commands::queue(room);
+        let mut driver = Driver::new(setup, receiver, Arc::clone(&load));
         Self { commands, load, task: tokio::spawn(async move { driver.run().await }) }
     }
 
@@ -64,10 +64,10 @@ impl Connection {
         if !has_a_place {
             return Submitted::refused(command);
         }
-        match self.commands.try_send(command) {
+        match self.commands.send(command) {
             Ok(()) => Submitted::Queued,
-            Err(refused) if refused.is_disconnected() => Submitted::late(refused.into_inner()),
-            Err(refused) => Submitted::refused(refused.into_inner()),
+            Err(Unsent::Closed(command)) => Submitted::late(command),
+            Err(Unsent::Full(command)) => Submitted::refused(command),
         }
     }
 

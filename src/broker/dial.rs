@@ -1,6 +1,4 @@
 //! The way to the broker: TCP, TLS where the URL asks for it, and the ledger on top where there is one.
-//!
-//! TLS is not left to the MQTT library, because the ledger has to see MQTT.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,18 +7,18 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use rumqttc_v5::tokio_rustls::TlsConnector;
-use rumqttc_v5::{NetworkOptions, default_socket_connect};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::sleep;
+use tokio_rustls::TlsConnector;
 
-use super::client::{Opening, Version};
 use super::ledger::{Ledger, Watched};
+use super::settings::BrokerSettings;
 use super::tls::HandshakeError;
 use super::url::BrokerUrl;
+use crate::mqtt::Version;
 
 /// A host may have several addresses. The next one is tried after this time, while the former ones still are.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(100);
@@ -40,30 +38,33 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    pub(super) fn new(opening: &Opening<'_>, version: Version) -> Self {
-        let Opening { settings, tls, ledger, .. } = opening;
-        Self { url: settings.url.clone(), tls: tls.clone(), ledger: ledger.cloned(), version }
+    pub(super) fn new(
+        settings: &BrokerSettings,
+        tls: Option<Arc<ClientConfig>>,
+        ledger: Option<Ledger>,
+        version: Version,
+    ) -> Self {
+        Self { url: settings.url.clone(), tls, ledger, version }
     }
 
-    pub(super) async fn dial(self, network: NetworkOptions) -> io::Result<Watched<Box<dyn Stream>>> {
+    pub(super) async fn dial(&self) -> io::Result<Watched<Box<dyn Stream>>> {
         let Self { url, tls, ledger, version } = self;
-        let stream = connect(lookup_host(url.authority()).await?, network).await?;
+        let stream = connect(lookup_host(url.authority()).await?).await?;
+        // What is written is written at once, so there is nothing to wait for.
+        stream.set_nodelay(true)?;
         let stream: Box<dyn Stream> = match tls {
             None => Box::new(stream),
-            Some(tls) => Box::new(handshake(&url.host, tls, stream).await?),
+            Some(tls) => Box::new(handshake(&url.host, Arc::clone(tls), stream).await?),
         };
-        Ok(Watched::new(stream, ledger, version))
+        Ok(Watched::new(stream, ledger.clone(), *version))
     }
 }
 
 /// Connects to the first address that answers.
-async fn connect(addresses: impl Iterator<Item = SocketAddr>, network: NetworkOptions) -> io::Result<TcpStream> {
-    let attempts = addresses.zip(0..).map(|(address, place)| {
-        let network = network.clone();
-        async move {
-            sleep(NEXT_ADDRESS_AFTER * place).await;
-            default_socket_connect(address.to_string(), network).await
-        }
+async fn connect(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let attempts = addresses.zip(0..).map(|(address, place)| async move {
+        sleep(NEXT_ADDRESS_AFTER * place).await;
+        TcpStream::connect(address).await
     });
     let mut attempts: FuturesUnordered<_> = attempts.collect();
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");

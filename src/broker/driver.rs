@@ -1,33 +1,41 @@
 //! The task behind a connection: one for its whole life, whatever becomes of the TCP connection.
 //!
-//! The library's event loop and the handling of its signals run in this one task, so they alternate and never overlap:
-//! when a command is carried out, all that the event loop has noticed so far has been taken note of. An
-//! acknowledgement thus never goes to another connection than the one its message came on. The event loop's future is
-//! never dropped while the connection is in use; between its steps it may rest as long as the core does not take its
-//! events, which stops the reading from the broker, as MQTT's flow control wants it.
+//! Each turn takes what there is, packets first and then commands, writes everything that this has brought about at
+//! once, and gives the core all events as one batch. So when a command is carried out, all that has come before it has
+//! been taken note of, and an acknowledgement never goes to another connection than the one its message came on. While
+//! the core does not take the events nothing is read from the broker, as MQTT's flow control wants it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_channel::mpsc;
-use futures_util::{FutureExt as _, StreamExt as _};
 use rustls::ClientConfig;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::access::Events;
+use super::alarm::Alarm;
 use super::backoff::Backoff;
-use super::client::{Answer, Attempt, Client, Incoming, Opening, Purpose, Signal, Version, Window, Wire};
+use super::commands::{Receiver, Taken};
 use super::failure::{Failure, Moment, Standing, cut_short_hint};
-use super::inbound::{Arrival, Inbound};
+use super::in_flight::Publish;
+use super::inbound::Inbound;
 use super::ledger::{Commits, KeepError, Ledger};
-use super::outbound::{Outbound, Publish};
+use super::line::{Happening, Line};
+use super::link::Link;
+use super::load::Load;
+use super::opening::{DISCONNECT_TIMEOUT, Opening};
+use super::outbound::Outbound;
+use super::purpose::{Attempt, Purpose, Stage};
 use super::requests::Request;
+use super::session::{Session, acknowledge};
 use super::settings::BrokerSettings;
 use super::turns::{Turn, Turns};
 use super::versions::{Proven, first_version, next_version};
-use crate::core::{BrokerCommand, BrokerEvent, BrokerOffer, ConnId, Origin, PacketId, PublishOutcome, Token};
-use crate::wire::Qos;
+use super::window::Window;
+use crate::core::{BrokerCommand, BrokerEvent, BrokerOffer, ConnId, PublishOutcome, Token};
+use crate::mqtt::{ConnAck, Version};
 
 /// A connection that held this long was a good one: the next attempt after it comes soon.
 const STABLE: Duration = Duration::from_secs(30);
@@ -40,12 +48,6 @@ const REMINDER: Duration = Duration::from_secs(60);
 
 /// What is left to send, its answers and DISCONNECT may take this long.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
-
-/// Signals taken note of before the commands get their turn. Enough for one batch of the library's reads.
-const SIGNALS_PER_TURN: usize = 256;
-
-/// Commands carried out before the event loop gets its turn.
-const COMMANDS_PER_TURN: usize = 256;
 
 /// What a connection is told before it starts.
 pub(super) struct Setup {
@@ -63,234 +65,234 @@ pub(super) struct Setup {
 
 pub(super) struct Driver {
     setup: Setup,
-    commands: mpsc::Receiver<BrokerCommand>,
-    outbound: Outbound,
-    inbound: Inbound,
+    commands: Receiver,
+    session: Session,
     commits: Option<Commits>,
-    /// Events for the core, sent as one batch at the end of each turn.
-    out: Vec<BrokerEvent>,
+    phase: Phase,
+    line: Line,
+    version: Version,
     stage: Stage,
-    link: Link,
+    alarm: Alarm,
     standing: Standing,
     backoff: Backoff,
     /// Connections in a row that the broker ended without a word soon after they were made.
     cut_short: u32,
-    /// When to try again; until then the event loop rests. `None` while an attempt is under way or the link is up.
-    retry_at: Option<Instant>,
-    /// Held while an attempt is under way.
-    turn: Option<Turn>,
     /// The gateway's own connection: the last [`BrokerEvent::Down`], while it holds.
     reported: Option<(Instant, String)>,
 }
 
 /// How far the connection is on its way to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum Phase {
     Running,
-    /// The core has asked to disconnect; what was submitted before is being sent.
-    Flushing {
-        until: Instant,
-    },
-    /// DISCONNECT has been asked for.
+    /// The core has asked to disconnect; what was submitted before is being sent, and then DISCONNECT.
     Leaving {
         until: Instant,
     },
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Link {
-    Down,
-    Up { offer: BrokerOffer, window: Window, since: Instant },
-}
-
-/// How a turn ends if not by another one.
-enum Ending {
-    /// To go on in this version with nothing left of what the library knows.
-    Anew(Version, Attempt),
-    Over,
-}
-
 /// What woke the driver.
 enum Wake {
-    Signal(Signal),
-    Answer(Answer),
     Commit(Committed),
-    /// `None`: the handle is gone.
-    Command(Option<BrokerCommand>),
-    Retry(Option<Turn>),
-    /// The broker takes too long to let us go.
-    Overdue,
+    Line(Happening),
+    Commands,
+    Alarm,
 }
+
+/// There is no other turn.
+struct Over;
 
 /// How a commit ended, and what was settled with it.
 type Committed = Result<Vec<(Token, PublishOutcome)>, KeepError>;
 
 impl Driver {
-    pub(super) fn new(setup: Setup, commands: mpsc::Receiver<BrokerCommand>, outbound: Outbound) -> Self {
+    pub(super) fn new(setup: Setup, commands: Receiver, load: Arc<Load>) -> Self {
+        let Setup { settings, purpose, proven, ledger, .. } = &setup;
+        let mut outbound = Outbound::new(load, settings.retained, ledger.clone());
+        let mut inbound = Inbound::default();
+        if let Some(ledger) = ledger {
+            let checkpoint = ledger.checkpoint();
+            inbound.take_up(&checkpoint.incoming);
+            outbound.take_up(checkpoint);
+        }
         Self {
-            commits: setup.ledger.clone().map(Commits::new),
-            setup,
             commands,
-            outbound,
-            inbound: Inbound::default(),
-            out: Vec::new(),
-            stage: Stage::Running,
-            link: Link::Down,
+            session: Session { outbound, inbound, out: Vec::new() },
+            commits: ledger.clone().map(Commits::new),
+            phase: Phase::Running,
+            line: Line::Resting { until: Instant::now() },
+            version: first_version(settings.protocol, proven.get()),
+            stage: purpose.stage(ledger.as_ref()),
+            alarm: Alarm::new(),
             standing: Standing::Unknown,
             backoff: Backoff::new(),
             cut_short: 0,
-            retry_at: Some(Instant::now()),
-            turn: None,
             reported: None,
+            setup,
         }
     }
 
     /// Runs to the end of the connection. By reference: by value the driver would have two places in its task.
     pub(super) async fn run(&mut self) {
-        let Setup { settings, proven, .. } = &self.setup;
-        let mut version = first_version(settings.protocol, proven.get());
-        let mut attempt = Attempt::Resume;
         loop {
-            let Setup { settings, tls, purpose, ledger, .. } = &self.setup;
-            let (tls, ledger) = (tls.clone(), ledger.as_ref());
-            let mut wire = version.open(&Opening { settings, tls, purpose, ledger, attempt });
-            match self.drive(version, &mut wire).await {
-                Ending::Anew(next, how) => (version, attempt) = (next, how),
-                Ending::Over => break,
-            }
-            drop(wire);
-            self.on_library_gone(attempt);
-            // The reason is not to wait for the next thing that happens.
-            if self.emit().await.is_err() {
+            let wake = self.wake().await;
+            if self.turn(wake).is_err() || self.emit().await.is_err() {
                 break;
             }
         }
-        self.outbound.abandon(&mut self.out);
+        self.session.outbound.abandon(&mut self.session.out);
         self.settle().await;
-        self.out.push(BrokerEvent::Closed);
+        self.session.out.push(BrokerEvent::Closed);
         // If nobody listens the process ends.
         let _nobody_listens = self.emit().await;
     }
 
-    /// Runs the connection in one version.
-    async fn drive(&mut self, version: Version, wire: &mut Wire) -> Ending {
-        loop {
-            let wake = self.wake(wire).await;
-            if let Err(ending) = self.turn(wake, version, wire) {
-                return ending;
-            }
-            if let Err(ending) = self.emit().await {
-                return ending;
-            }
-        }
-    }
-
-    /// Runs the event loop until there is something to do.
-    async fn wake(&mut self, wire: &mut Wire) -> Wake {
-        let running = self.stage == Stage::Running;
+    /// Waits until there is something to do.
+    async fn wake(&mut self) -> Wake {
+        let due = [self.line.due(), self.phase.end()].into_iter().flatten().min();
+        let Self { commits, line, session, commands, phase, alarm, .. } = self;
         tokio::select! {
             biased;
             // First, because it ends seldom, and others wait for it.
-            committed = next_commit(&mut self.commits) => Wake::Commit(committed),
-            signal = wire.signals.next(), if self.retry_at.is_none() => Wake::Signal(signal.unwrap_or(Signal::Closed)),
-            answer = self.outbound.next_answer() => Wake::Answer(answer),
-            command = self.commands.next(), if running => Wake::Command(command),
-            turn = turn(self.retry_at, self.setup.turns.as_ref()) => Wake::Retry(turn),
-            () = until(self.stage.end()) => Wake::Overdue,
+            committed = next_commit(commits) => Wake::Commit(committed),
+            happening = poll_fn(|context| line.poll(context, session)) => Wake::Line(happening),
+            () = poll_fn(|context| commands.poll_ready(context)), if *phase == Phase::Running => Wake::Commands,
+            () = alarm.ring(due) => Wake::Alarm,
         }
     }
 
     /// Takes note of everything that has happened and acts on it.
-    fn turn(&mut self, wake: Wake, version: Version, wire: &mut Wire) -> Result<(), Ending> {
-        let client = &*wire.client;
-        let (mut answer, mut command) = (None, None);
+    fn turn(&mut self, wake: Wake) -> Result<(), Over> {
         match wake {
-            Wake::Signal(signal) => self.on_signal(signal, version, client)?,
-            Wake::Answer(first) => answer = Some(first),
             Wake::Commit(committed) => self.on_commit(committed),
-            Wake::Command(first) => command = Some(first.unwrap_or(BrokerCommand::Disconnect)),
-            Wake::Retry(turn) => (self.retry_at, self.turn) = (None, turn),
-            Wake::Overdue => return Err(Ending::Over),
+            Wake::Line(happening) => self.on_happening(happening)?,
+            Wake::Commands => {}
+            Wake::Alarm => self.on_alarm()?,
         }
-        // The signals first: commands must find the link as the event loop knows it.
-        for _ in 0..SIGNALS_PER_TURN {
-            if self.retry_at.is_some() {
-                break;
-            }
-            let Some(Some(signal)) = wire.signals.next().now_or_never() else { break };
-            self.on_signal(signal, version, client)?;
-        }
-        while let Some(answer) = answer.take().or_else(|| self.outbound.try_answer()) {
-            self.outbound.answered(answer, &mut self.out);
-        }
-        let now = Instant::now();
-        for _ in 0..COMMANDS_PER_TURN {
-            if self.stage != Stage::Running {
-                break;
-            }
-            let Some(command) = command.take().or_else(|| self.commands.try_recv().ok()) else { break };
-            self.on_command(now, command, client);
-        }
-        self.go_on(client)
+        self.take_commands();
+        self.go_on()
     }
 
-    /// Sends what may be sent, and ends what has to end.
-    fn go_on(&mut self, client: &dyn Client) -> Result<(), Ending> {
-        match (self.link, self.stage) {
-            (Link::Up { offer, window, .. }, stage) => {
-                let others = self.setup.ledger.as_ref().map_or(0, Ledger::of_an_earlier_process);
-                self.outbound.hand_over(client, &offer, window.less(others), &mut self.out);
-                if let Stage::Flushing { until } = stage
-                    && self.outbound.is_idle()
-                    && self.setup.ledger.as_ref().is_none_or(Ledger::is_settled)
-                {
-                    client.disconnect();
-                    self.stage = Stage::Leaving { until };
+    fn on_happening(&mut self, happening: Happening) -> Result<(), Over> {
+        match happening {
+            Happening::ItsTurn(turn) => self.open(Some(turn)),
+            Happening::Opened(link, connack) => self.on_up(link, &connack),
+            Happening::Exchanged => Ok(()),
+            Happening::Failed(failure) => self.on_failure(&failure),
+            Happening::Parted => Err(Over),
+        }
+    }
+
+    fn on_alarm(&mut self) -> Result<(), Over> {
+        let now = Instant::now();
+        if self.phase.end().is_some_and(|end| end <= now) {
+            return Err(Over);
+        }
+        match &mut self.line {
+            Line::Resting { until } if *until <= now => match self.setup.turns.clone() {
+                Some(turns) => {
+                    self.line = Line::Queuing(Box::pin(async move { turns.next().await }));
+                    Ok(())
                 }
+                None => self.open(None),
+            },
+            Line::Up { link, .. } => match link.look_after(now) {
+                Ok(()) => Ok(()),
+                Err(failure) => self.on_failure(&failure),
+            },
+            Line::Resting { .. } | Line::Queuing(_) | Line::Opening { .. } | Line::Parting(_) => Ok(()),
+        }
+    }
+
+    fn open(&mut self, turn: Option<Turn>) -> Result<(), Over> {
+        let Setup { settings, tls, purpose, ledger, .. } = &self.setup;
+        match Opening::new(settings, tls.clone(), purpose, ledger.as_ref(), self.stage, self.version) {
+            Ok(opening) => {
+                self.line = Line::Opening { attempt: Box::pin(opening.open()), turn };
                 Ok(())
             }
-            (Link::Down, Stage::Running) => Ok(()),
-            // The broker may have taken the CONNECT already. A will in it is taken back only by DISCONNECT.
-            (Link::Down, Stage::Flushing { .. }) if self.retry_at.is_none() && self.setup.purpose.has_will() => Ok(()),
-            // Nothing can be sent: do not wait for a broker that may never come.
-            (Link::Down, Stage::Flushing { .. } | Stage::Leaving { .. }) => Err(Ending::Over),
+            Err(failure) => self.on_failure(&failure),
         }
     }
 
-    fn on_command(&mut self, now: Instant, command: BrokerCommand, client: &dyn Client) {
+    fn take_commands(&mut self) {
+        let mut now = None;
+        while self.phase == Phase::Running {
+            let command = match self.commands.take() {
+                Taken::Command(command) => command,
+                Taken::Nothing => return,
+                Taken::Closed => BrokerCommand::Disconnect,
+            };
+            self.on_command(*now.get_or_insert_with(Instant::now), command);
+        }
+    }
+
+    fn on_command(&mut self, now: Instant, command: BrokerCommand) {
+        let Session { outbound, inbound, .. } = &mut self.session;
         match command {
             BrokerCommand::Publish { token, message, expires_in } => {
                 let expires = expires_in.map(|expires_in| now + expires_in);
-                self.outbound.push(now, Publish::new(token, message, expires));
+                outbound.push(now, Publish::new(token, message, expires));
             }
             BrokerCommand::Subscribe { token, filter, qos, id } => {
-                self.outbound.push_request(Request::Subscribe { token, filter, qos, id });
+                outbound.push_request(Request::Subscribe { token, filter, qos, id });
             }
-            BrokerCommand::Unsubscribe { filter } => self.outbound.push_request(Request::Unsubscribe { filter }),
-            BrokerCommand::Ack { delivery } => {
-                if let Some((qos, packet)) = self.inbound.acknowledged(delivery) {
-                    client.acknowledge(qos, packet);
+            BrokerCommand::Unsubscribe { filter } => outbound.push_request(Request::Unsubscribe { filter }),
+            BrokerCommand::Ack { delivery } => match &mut self.line {
+                Line::Up { link, .. } => {
+                    if let Some((qos, packet)) = inbound.acknowledged(delivery) {
+                        acknowledge(qos, packet, &mut link.outbox);
+                    }
                 }
+                Line::Resting { .. } | Line::Queuing(_) | Line::Opening { .. } | Line::Parting(_) => {
+                    let not_now = inbound.acknowledged(delivery);
+                    debug_assert_eq!(not_now, None, "nothing has arrived on a connection that is not there");
+                }
+            },
+            BrokerCommand::Disconnect => self.phase = Phase::Leaving { until: now + LEAVE_WITHIN },
+        }
+    }
+
+    /// Sends what may be sent, and ends what has to end.
+    fn go_on(&mut self) -> Result<(), Over> {
+        let Self { line, session, setup, .. } = self;
+        match (line, self.phase) {
+            (Line::Up { link, offer, window, .. }, phase) => {
+                if let Err(failure) = send(link, *offer, *window, session) {
+                    return self.on_failure(&failure);
+                }
+                let ledger = setup.ledger.as_ref();
+                if phase != Phase::Running && session.outbound.is_idle() && ledger.is_none_or(Ledger::is_settled) {
+                    self.part();
+                }
+                Ok(())
             }
-            BrokerCommand::Disconnect => self.stage = Stage::Flushing { until: now + LEAVE_WITHIN },
+            (Line::Parting(_), _) => Ok(()),
+            (Line::Resting { .. } | Line::Queuing(_) | Line::Opening { .. }, Phase::Running) => Ok(()),
+            // The broker may have taken the CONNECT already. A will in it is taken back only by DISCONNECT.
+            (Line::Opening { .. }, Phase::Leaving { .. }) if setup.purpose.has_will() => Ok(()),
+            // Nothing can be sent: do not wait for a broker that may never come.
+            (Line::Resting { .. } | Line::Queuing(_) | Line::Opening { .. }, Phase::Leaving { .. }) => Err(Over),
         }
     }
 
-    fn on_signal(&mut self, signal: Signal, version: Version, client: &dyn Client) -> Result<(), Ending> {
-        match signal {
-            Signal::Up { session_present, offer, window } => self.on_up(session_present, offer, window, version),
-            Signal::Failed(failure) => return self.on_failure(&failure, version),
-            Signal::Message(incoming) => self.on_message(incoming, client),
-            Signal::Unusable { packet, qos } => client.acknowledge(qos, packet),
-            Signal::Settled { packet } => self.inbound.settled(packet),
-            Signal::Closed => return Err(Ending::Over),
+    fn part(&mut self) {
+        let nothing = Line::Resting { until: Instant::now() };
+        match std::mem::replace(&mut self.line, nothing) {
+            Line::Up { link, .. } => {
+                let expiry = self.setup.purpose.expiry_at_end(self.setup.ledger.as_ref());
+                let parted = async move { timeout(DISCONNECT_TIMEOUT, link.part(expiry)).await? };
+                self.line = Line::Parting(Box::pin(parted));
+            }
+            line @ (Line::Resting { .. } | Line::Queuing(_) | Line::Opening { .. } | Line::Parting(_)) => {
+                self.line = line;
+            }
         }
-        Ok(())
     }
 
-    fn on_up(&mut self, session_present: bool, offer: BrokerOffer, window: Window, version: Version) {
-        let now = Instant::now();
-        let Setup { conn, settings, purpose, proven, .. } = &self.setup;
+    fn on_up(&mut self, link: Box<Link>, connack: &ConnAck) -> Result<(), Over> {
+        let (now, version, session_present) = (Instant::now(), self.version, connack.session_present);
+        let Setup { conn, settings, purpose, proven, ledger, .. } = &self.setup;
         match purpose {
             Purpose::Gateway | Purpose::Probe => {
                 info!(session_present, "connected to {} ({version})", settings.url);
@@ -301,15 +303,14 @@ impl Driver {
             }
         }
         proven.set(version);
-        self.turn = None;
-        self.standing = Standing::Accepted;
-        self.link = Link::Up { offer, window, since: now };
-        self.reported = None;
+        (self.stage, self.standing, self.reported) = (Stage::Established, Standing::Accepted, None);
+        let offer = offer(connack);
+        let window = Window::new(version, connack, settings.in_flight);
+        self.line = Line::Up { link, offer, window, since: now };
         if !session_present {
-            self.inbound.forget();
-            self.outbound.session_lost();
+            self.session.lost();
         }
-        if let Some(ledger) = &self.setup.ledger {
+        if let Some(ledger) = ledger {
             if !session_present {
                 ledger.session_lost();
             }
@@ -319,18 +320,35 @@ impl Driver {
                 Purpose::Client(_) | Purpose::Probe => {}
             }
         }
-        let dropped = self.outbound.drop_outdated(now, &mut self.out);
+        let Session { outbound, out, .. } = &mut self.session;
+        let dropped = outbound.drop_outdated(now, out);
         if dropped > 0 {
             warn!(conn = conn.0, "dropped {dropped} QoS 0 messages that waited too long for the broker");
         }
-        self.out.push(BrokerEvent::Up { session_present, offer });
+        out.push(BrokerEvent::Up { session_present, offer });
+        match self.resume() {
+            Ok(()) => Ok(()),
+            Err(failure) => self.on_failure(&failure),
+        }
     }
 
-    fn on_failure(&mut self, failure: &Failure, version: Version) -> Result<(), Ending> {
+    /// Goes on with what is under way, and takes what the broker has sent behind its CONNACK.
+    fn resume(&mut self) -> Result<(), Failure> {
+        let Self { line, session, .. } = self;
+        match line {
+            Line::Up { link, offer, .. } => {
+                session.outbound.resume(&mut link.outbox, offer)?;
+                link.take_begun(|packet, outbox| session.on_packet(packet, outbox))
+            }
+            Line::Resting { .. } | Line::Queuing(_) | Line::Opening { .. } | Line::Parting(_) => Ok(()),
+        }
+    }
+
+    fn on_failure(&mut self, failure: &Failure) -> Result<(), Over> {
         let now = Instant::now();
-        let (moment, attempt) = match self.link {
-            Link::Up { since, .. } => {
-                self.inbound.disconnected();
+        let (moment, attempt) = match self.line {
+            Line::Up { since, .. } => {
+                self.session.disconnected();
                 let early = now.duration_since(since) < STABLE;
                 if !early {
                     self.backoff.reset();
@@ -340,76 +358,68 @@ impl Driver {
                 self.cut_short += u32::from(suspicious);
                 (Moment::Up, if suspicious { self.broke_early() } else { Attempt::Resume })
             }
-            Link::Down => {
-                self.outbound.excuse();
+            Line::Resting { .. } | Line::Queuing(_) | Line::Opening { .. } | Line::Parting(_) => {
+                self.session.outbound.excuse();
                 self.setup.ledger.iter().for_each(Ledger::excuse);
                 (Moment::Connecting, Attempt::Resume)
             }
         };
-        // What is too large would be repeated in vain. Handed over again it is refused.
+        // What is too large would be repeated in vain. As a new message it is refused.
         let attempt = if matches!(failure, Failure::TooLarge) { Attempt::Afresh } else { attempt };
-        (self.link, self.turn) = (Link::Down, None);
-        if self.stage != Stage::Running {
-            return Err(Ending::Over);
+        self.line = Line::Resting { until: now };
+        if self.phase != Phase::Running {
+            return Err(Over);
         }
         let Setup { conn, settings, proven, .. } = &self.setup;
-        let mut reason = failure.explain(moment, version, settings);
+        let mut reason = failure.explain(moment, self.version, settings);
         if self.cut_short >= CUT_SHORT_OFTEN && moment == Moment::Up {
             reason.push_str(&cut_short_hint(settings));
         }
-        let next = next_version(settings.protocol, version, proven.get(), moment, failure);
-        if next == Version::V311 && version == Version::V5 {
-            debug!(conn = conn.0, "{reason}; trying {next}");
-            self.retry_at = Some(now);
-            return Err(Ending::Anew(next, attempt));
+        let version = self.version;
+        self.version = next_version(settings.protocol, version, proven.get(), moment, failure);
+        if self.version == Version::V311 && version == Version::V5 {
+            debug!(conn = conn.0, "{reason}; trying {}", self.version);
+            return Ok(());
         }
         let pause = self.backoff.pause();
         debug!(conn = conn.0, "{reason}; next attempt in {pause:?}");
-        if attempt == Attempt::Afresh {
-            let cause = match failure {
-                Failure::TooLarge => "a message under way has become too large for the broker",
-                Failure::Io(_)
-                | Failure::Tls(_)
-                | Failure::Refused(_)
-                | Failure::Closed
-                | Failure::TimedOut
-                | Failure::Silent
-                | Failure::Disconnected { .. }
-                | Failure::NotKept(_)
-                | Failure::Garbage(_) => {
-                    "the broker ends one connection after the other with the same packet under way"
-                }
-            };
-            warn!(conn = conn.0, "{cause}: the session begins anew, and what was under way is sent again ({reason})");
-        }
-        self.retry_at = Some(now + pause);
-        self.report(now, moment, reason, failure);
-        // A connection that breaks while the library still repeats what the one before has left makes it refuse its own
-        // PUBRELs and mix up the order. The ledger knows what is under way, and tells it to a new one.
-        let is_worn_out = moment == Moment::Up && self.setup.ledger.is_some();
+        self.line = Line::Resting { until: now + pause };
         match attempt {
-            Attempt::Resume if next == version && !is_worn_out => Ok(()),
-            Attempt::Resume | Attempt::Afresh => Err(Ending::Anew(next, attempt)),
+            Attempt::Resume => {}
+            Attempt::Afresh => self.begin_afresh(failure, &reason),
         }
+        self.report(now, moment, reason, failure);
+        Ok(())
+    }
+
+    /// Gives the session up. What was under way is sent again, as far as that is allowed, or answered with `Lost`.
+    fn begin_afresh(&mut self, failure: &Failure, reason: &str) {
+        let cause = match failure {
+            Failure::TooLarge => "a message under way has become too large for the broker",
+            Failure::Io(_)
+            | Failure::Tls(_)
+            | Failure::Refused(_)
+            | Failure::Closed
+            | Failure::TimedOut
+            | Failure::Silent
+            | Failure::Disconnected { .. }
+            | Failure::NotKept(_)
+            | Failure::Garbage(_) => "the broker ends one connection after the other with the same packet under way",
+        };
+        let Setup { conn, purpose, ledger, .. } = &self.setup;
+        warn!(conn = conn.0, "{cause}: the session begins anew, and what was under way is sent again ({reason})");
+        self.session.outbound.session_lost(&mut self.session.out);
+        if let Some(ledger) = ledger {
+            ledger.forget();
+        }
+        self.stage = purpose.stage(ledger.as_ref());
     }
 
     /// Asks who is suspected of what the broker ended the connection for.
     fn broke_early(&mut self) -> Attempt {
-        let attempt = self.outbound.broke_early();
+        let attempt = self.session.outbound.broke_early();
         let earlier = self.setup.ledger.as_ref().is_some_and(Ledger::broke_early);
         if earlier { Attempt::Afresh } else { attempt }
-    }
-
-    /// The library is no more, and has answered everything. What it had under way the next one goes on with, unless it
-    /// is to begin afresh.
-    fn on_library_gone(&mut self, attempt: Attempt) {
-        while let Some(answer) = self.outbound.try_answer() {
-            self.outbound.answered(answer, &mut self.out);
-        }
-        match (attempt, &self.setup.ledger) {
-            (Attempt::Afresh, Some(ledger)) => ledger.forget(),
-            (Attempt::Resume, _) | (Attempt::Afresh, None) => {}
-        }
     }
 
     fn on_commit(&mut self, committed: Committed) {
@@ -417,7 +427,7 @@ impl Driver {
         match committed {
             Ok(settled) => {
                 let settled = settled.into_iter();
-                self.out.extend(settled.map(|(token, outcome)| BrokerEvent::Published { token, outcome }));
+                self.session.out.extend(settled.map(|(token, outcome)| BrokerEvent::Published { token, outcome }));
             }
             Err(error) => warn!(conn, "cannot keep what is under way at QoS 2, and will try again: {error}"),
         }
@@ -425,7 +435,7 @@ impl Driver {
 
     /// Lets the last commit end.
     async fn settle(&mut self) {
-        let until = self.stage.end().unwrap_or_else(|| Instant::now() + LEAVE_WITHIN);
+        let until = self.phase.end().unwrap_or_else(|| Instant::now() + LEAVE_WITHIN);
         while self.setup.ledger.as_ref().is_some_and(|ledger| !ledger.is_settled()) {
             match timeout_at(until, next_commit(&mut self.commits)).await {
                 Ok(committed) => self.on_commit(committed),
@@ -449,63 +459,55 @@ impl Driver {
                 self.reported = Some((now, reason.clone()));
             }
         }
-        self.out.push(BrokerEvent::Down { reason, refusal: failure.refusal(self.standing) });
-    }
-
-    fn on_message(&mut self, incoming: Incoming, client: &dyn Client) {
-        let Incoming { packet, duplicate, message, subscriptions } = incoming;
-        let origin = (message.qos == Qos::ExactlyOnce).then_some(Origin { packet: PacketId(packet), duplicate });
-        let delivery = match message.qos {
-            Qos::AtMostOnce => None,
-            qos @ (Qos::AtLeastOnce | Qos::ExactlyOnce) => match self.inbound.arrived(packet, qos, duplicate) {
-                Arrival::New(delivery) => Some(delivery),
-                Arrival::Known => return,
-                Arrival::Acknowledge => return client.acknowledge(qos, packet),
-            },
-        };
-        self.out.push(BrokerEvent::Message { delivery, origin, message, subscriptions });
+        self.session.out.push(BrokerEvent::Down { reason, refusal: failure.refusal(self.standing) });
     }
 
     /// Sends the batch. While the core does not take it, everything here rests.
-    async fn emit(&mut self) -> Result<(), Ending> {
-        if self.out.is_empty() {
+    async fn emit(&mut self) -> Result<(), Over> {
+        if self.session.out.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::take(&mut self.out);
-        self.setup.events.send((self.setup.conn, batch)).await.map_err(|_| Ending::Over)
+        let batch = std::mem::take(&mut self.session.out);
+        self.setup.events.send((self.setup.conn, batch)).await.map_err(|_| Over)
     }
 }
 
-impl Stage {
+impl Phase {
     /// When the connection ends, in order or not.
     fn end(self) -> Option<Instant> {
         match self {
             Self::Running => None,
-            Self::Flushing { until } | Self::Leaving { until } => Some(until),
+            Self::Leaving { until } => Some(until),
         }
     }
+}
+
+/// Writes all that may be under way, as far as the network takes it now. Messages at QoS 0 make room for others when
+/// they have gone.
+fn send(link: &mut Link, offer: BrokerOffer, window: Window, session: &mut Session) -> Result<(), Failure> {
+    loop {
+        session.outbound.hand_over(&mut link.outbox, &offer, window, &mut session.out);
+        if !link.has_unwritten() {
+            return Ok(());
+        }
+        match link.try_write() {
+            Poll::Ready(Ok(())) => session.flushed(),
+            Poll::Ready(Err(failure)) if failure.is_final() => return Err(failure),
+            // It comes again when the line is polled.
+            Poll::Ready(Err(_)) | Poll::Pending => return Ok(()),
+        }
+    }
+}
+
+pub(super) fn offer(connack: &ConnAck) -> BrokerOffer {
+    let ConnAck { max_qos, retain, subscription_ids, max_packet, .. } = *connack;
+    BrokerOffer { max_qos, retain, subscription_ids, max_packet }
 }
 
 /// Without a ledger for ever.
 async fn next_commit(commits: &mut Option<Commits>) -> Committed {
     match commits {
         Some(commits) => commits.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for the time and then for the turn.
-async fn turn(at: Option<Instant>, turns: Option<&Turns>) -> Option<Turn> {
-    until(at).await;
-    match turns {
-        Some(turns) => Some(turns.next().await),
-        None => None,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

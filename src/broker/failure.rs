@@ -1,13 +1,14 @@
 //! Why a connection failed, and how that is put to a person.
 
+use std::fmt::Display;
 use std::io;
 
-use super::client::Version;
 use super::ledger::KeepError;
 use super::settings::{BrokerSettings, Protocol};
 use super::tls::{self, HandshakeError};
 use super::url::Scheme;
 use crate::core::BrokerReason;
+use crate::mqtt::Version;
 
 /// Why a connection could not be made or broke.
 #[derive(Debug)]
@@ -52,13 +53,27 @@ pub(super) enum Standing {
 }
 
 impl Failure {
-    /// Tells what the connection itself reports from what stands between it and the library.
+    /// Tells what the connection itself reports from what stands between it and MQTT.
     pub(super) fn of_io(error: io::Error) -> Self {
         let error = match error.downcast::<HandshakeError>() {
             Ok(handshake) => return Self::Tls(handshake.into_inner()),
             Err(error) => error,
         };
         error.downcast::<KeepError>().map_or_else(Self::Io, Self::NotKept)
+    }
+
+    /// What came is not MQTT, or not the packet that MQTT has in its place.
+    pub(super) fn garbage(problem: impl Display) -> Self {
+        Self::Garbage(problem.to_string())
+    }
+
+    pub(super) fn disconnected(reason: u8, text: Option<String>) -> Self {
+        Self::Disconnected { reason: BrokerReason(reason), text }
+    }
+
+    /// Returns whether there is nothing to be learned from what the broker has sent before it.
+    pub(super) fn is_final(&self) -> bool {
+        !matches!(self, Self::Io(_))
     }
 
     /// Returns the broker's word, if it said that it does not want the connection.
@@ -318,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_between_the_network_and_the_library_is_told_by_its_own_name() {
+    fn what_stands_between_the_network_and_mqtt_is_told_by_its_own_name() {
         let keeping = KeepError::new("the disk is full");
         let failure = Failure::of_io(io::Error::other(keeping));
         assert!(explained(&failure).ends_with("what is under way at QoS 2 cannot be kept: the disk is full"));

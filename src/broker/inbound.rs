@@ -1,10 +1,12 @@
-//! Messages from the broker that wait for the core's acknowledgement.
+//! Messages from the broker that wait for the core's acknowledgement, and at QoS 2 for the end of their exchange.
 //!
 //! The broker sends what we did not acknowledge again when the connection is back and the session with it. The core
 //! has such a message already; it is not given out twice, and an acknowledgement that the core gives meanwhile is sent
-//! when the message comes again, because only then may it be (the library ends a connection for anything else).
+//! when the message comes again.
 
 use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 
 use crate::core::Delivery;
 use crate::wire::Qos;
@@ -12,7 +14,7 @@ use crate::wire::Qos;
 /// The incoming messages under way, by the broker's packet id: at most 65,535.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
-    open: HashMap<u16, Open>,
+    open: HashMap<u16, Open, RandomState>,
     serial: u64,
 }
 
@@ -40,65 +42,66 @@ enum State {
     Arrived,
     /// The core has it; the connection broke since, so the broker will send it again.
     Awaited,
-    /// As [`State::Awaited`], and the core has acknowledged it.
-    AwaitedAcknowledged,
-    /// QoS 2: PUBREC has been asked for, but may not be on its way yet.
-    Acknowledging,
+    /// The core has acknowledged it. At QoS 1 the broker has yet to send it again; at QoS 2 PUBREL has yet to come.
+    Acknowledged,
 }
 
 impl Inbound {
+    /// Goes on with the messages that an earlier process has answered with PUBREC.
+    pub(super) fn take_up(&mut self, packets: &[u16]) {
+        packets.iter().for_each(|packet| self.answer(*packet, Qos::ExactlyOnce));
+    }
+
     /// Notes a message at QoS 1 or 2.
     pub(super) fn arrived(&mut self, packet: u16, qos: Qos, duplicate: bool) -> Arrival {
         if let Some(open) = self.open.get_mut(&packet)
             && open.is_repeated_by(qos, duplicate)
         {
             return match open.state {
-                State::Arrived | State::Acknowledging => Arrival::Known,
-                State::Awaited => {
+                State::Arrived | State::Awaited => {
                     open.state = State::Arrived;
                     Arrival::Known
                 }
-                State::AwaitedAcknowledged => {
-                    self.acknowledging(packet, qos);
+                State::Acknowledged => {
+                    self.answered(packet, qos);
                     Arrival::Acknowledge
                 }
             };
         }
-        self.serial += 1;
-        // The packet id in the low bits finds the entry; the serial number tells it from all others that had the id.
-        let delivery = Delivery(self.serial << 16 | u64::from(packet));
+        let delivery = self.next_delivery(packet);
         self.open.insert(packet, Open { delivery, qos, state: State::Arrived });
         Arrival::New(delivery)
+    }
+
+    /// Notes a message that is answered without the core, because nobody can use it.
+    pub(super) fn answer(&mut self, packet: u16, qos: Qos) {
+        let delivery = self.next_delivery(packet);
+        self.open.insert(packet, Open { delivery, qos, state: State::Acknowledged });
+        self.answered(packet, qos);
     }
 
     /// Notes the core's acknowledgement; returns the packet to acknowledge to the broker now, if that is allowed now.
     pub(super) fn acknowledged(&mut self, delivery: Delivery) -> Option<(Qos, u16)> {
         let packet = u16::try_from(delivery.0 & 0xFFFF).ok()?;
         let open = self.open.get_mut(&packet).filter(|open| open.delivery == delivery)?;
-        match open.state {
+        let (qos, former) = (open.qos, std::mem::replace(&mut open.state, State::Acknowledged));
+        match former {
             State::Arrived => {
-                let qos = open.qos;
-                self.acknowledging(packet, qos);
+                self.answered(packet, qos);
                 Some((qos, packet))
             }
-            State::Awaited => {
-                open.state = State::AwaitedAcknowledged;
-                None
-            }
-            State::AwaitedAcknowledged | State::Acknowledging => None,
+            State::Awaited | State::Acknowledged => None,
         }
     }
 
-    /// Notes that the library has taken over the rest of a QoS 2 exchange, or that the exchange is over.
-    pub(super) fn settled(&mut self, packet: u16) {
-        if let Some(open) = self.open.get(&packet) {
-            match open.state {
-                State::Acknowledging | State::AwaitedAcknowledged => {
-                    self.open.remove(&packet);
-                }
-                State::Arrived | State::Awaited => {}
-            }
+    /// Notes PUBREL; returns whether it belongs to a message that is under way.
+    pub(super) fn released(&mut self, packet: u16) -> bool {
+        let is_answered = |open: &Open| open.state == State::Acknowledged && open.qos == Qos::ExactlyOnce;
+        let released = self.open.get(&packet).is_some_and(is_answered);
+        if released {
+            self.open.remove(&packet);
         }
+        released
     }
 
     /// Notes that the connection broke.
@@ -106,44 +109,44 @@ impl Inbound {
         for open in self.open.values_mut() {
             open.state = match open.state {
                 State::Arrived | State::Awaited => State::Awaited,
-                State::Acknowledging | State::AwaitedAcknowledged => State::AwaitedAcknowledged,
+                State::Acknowledged => State::Acknowledged,
             };
         }
     }
 
     /// Notes that the broker has forgotten the session: nothing comes again, and no delivery is valid any more.
     pub(super) fn forget(&mut self) {
-        self.open.clear();
+        self.open = HashMap::default();
     }
 
-    fn acknowledging(&mut self, packet: u16, qos: Qos) {
+    /// Notes that PUBACK or PUBREC is on its way.
+    fn answered(&mut self, packet: u16, qos: Qos) {
         match qos {
             // If the PUBACK gets lost the message comes again as a new one, as QoS 1 allows. To remember the id
             // instead could take a later message for it.
             Qos::AtMostOnce | Qos::AtLeastOnce => {
                 self.open.remove(&packet);
             }
-            Qos::ExactlyOnce => {
-                if let Some(open) = self.open.get_mut(&packet) {
-                    open.state = State::Acknowledging;
-                }
-            }
+            // Until PUBREL has come, another message with this id is this one (MQTT 5 §4.3.3).
+            Qos::ExactlyOnce => {}
         }
+    }
+
+    /// The packet id in the low bits finds the entry; the serial number tells it from all others that had the id.
+    fn next_delivery(&mut self, packet: u16) -> Delivery {
+        self.serial += 1;
+        Delivery(self.serial << 16 | u64::from(packet))
     }
 }
 
 impl Open {
     /// Returns whether a message under this packet id is this one again.
     ///
-    /// The broker cannot give the id to another message before we acknowledge (MQTT 5 §4.3), so at QoS 2 it is this
-    /// one, whatever its DUP flag says, as long as the core has not acknowledged. In all other cases a message without
-    /// the flag is taken for a new one: twice is better than never.
+    /// At QoS 2 the broker cannot give the id to another message before the exchange is over (MQTT 5 §4.3.3), so it is
+    /// this one, whatever its DUP flag says. At QoS 1 a message without the flag is taken for a new one: twice is better
+    /// than never.
     fn is_repeated_by(&self, qos: Qos, duplicate: bool) -> bool {
-        let surely = match self.state {
-            State::Arrived | State::Awaited => self.qos == Qos::ExactlyOnce,
-            State::AwaitedAcknowledged | State::Acknowledging => false,
-        };
-        self.qos == qos && (duplicate || surely)
+        self.qos == qos && (duplicate || qos == Qos::ExactlyOnce)
     }
 }
 
@@ -200,7 +203,7 @@ mod tests {
         assert_eq!(inbound.acknowledged(delivery), Some((Qos::ExactlyOnce, 7)));
         inbound.disconnected();
         assert_eq!(inbound.arrived(7, Qos::ExactlyOnce, DUP), Arrival::Acknowledge);
-        inbound.settled(7);
+        assert!(inbound.released(7) && !inbound.released(7));
         new(inbound.arrived(7, Qos::ExactlyOnce, FIRST));
     }
 
@@ -224,5 +227,13 @@ mod tests {
         let latter = new(inbound.arrived(7, Qos::ExactlyOnce, FIRST));
         assert_eq!(inbound.acknowledged(former), None);
         assert!(inbound.acknowledged(latter).is_some());
+    }
+
+    #[test]
+    fn what_an_earlier_process_has_answered_is_not_given_out() {
+        let mut inbound = Inbound::default();
+        inbound.take_up(&[7]);
+        assert_eq!(inbound.arrived(7, Qos::ExactlyOnce, DUP), Arrival::Acknowledge);
+        assert!(inbound.released(7));
     }
 }

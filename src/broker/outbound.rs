@@ -1,41 +1,36 @@
 //! What the core asked for and the broker has not answered yet.
 //!
-//! The library is handed only as many publishes as the broker lets us have under way, and remembers those over a lost
-//! connection. When the broker has lost the session it forgets them; then a QoS 1 message is handed over again as a
-//! new one, before anything younger, and a QoS 2 message is answered with `Lost`, because it may have arrived.
+//! Only as many publishes are under way as the broker takes; the rest waits. When the connection breaks and the broker
+//! has kept the session, what is under way is sent again under its packet ids, in its order. When the broker has lost
+//! the session, a QoS 1 message is sent again as a new one, before anything younger, and a QoS 2 message is answered
+//! with `Lost`, because it may have arrived.
 //!
 //! With a ledger it is known which QoS 2 messages have been on the wire, and the ledger answers for those. The others are
-//! handed over again like QoS 1 messages.
+//! sent again like QoS 1 messages.
 //!
 //! What the broker hangs up on is found and refused: see `suspicion`.
-//!
-//! Each request handed over is a future in one `FuturesUnordered`. The library completes it in the same step in which
-//! it takes the broker's answer, so no answer is lost with a broken connection, as the library's events are: it drops
-//! those of the batch in which an error occurs. A completed future costs well under a microsecond and is found without
-//! a search, in whatever order the broker answers.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
-use slab::Slab;
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::client::{Answer, Answering, Attempt, Client, Window};
-use super::ledger::{Fate, Ledger, Serial};
+use super::failure::Failure;
+use super::in_flight::{InFlight, Owner, PACKET_TOO_LARGE, PacketIds, Publish, refusal};
+use super::ledger::{Checkpoint, Fate, Ledger, Outgoing, Progress, Serial};
+use super::load::Load;
+use super::outbox::Outbox;
+use super::purpose::Attempt;
 use super::requests::{REQUEST_WINDOW, Request, Requests};
 use super::settings::RetainedMessages;
-use super::suspicion::{Breaks, Pace};
-use crate::core::{BrokerEvent, BrokerOffer, BrokerReason, Message, PublishOutcome, Token};
+use super::suspicion::Pace;
+use super::window::{QOS0_WINDOW, UnderWay, Window};
+use crate::core::{BrokerEvent, BrokerOffer, BrokerReason, PublishOutcome, Token};
+use crate::mqtt::Ack;
 use crate::wire::Qos;
-
-/// QoS 0 publishes that the library may hold at the same time: enough for full writes, few enough to bound it. On a
-/// connection with a short queue, as many as that has places.
-pub(super) const QOS0_WINDOW: usize = 512;
 
 /// A QoS 0 message that waited longer than this for the broker is not sent any more: nobody expects it to arrive at
 /// all, and an old reading would pass for a new one.
@@ -44,100 +39,54 @@ const QOS0_KEPT: Duration = Duration::from_secs(30);
 /// MQTT 5 §2.4.
 const UNSPECIFIED_ERROR: BrokerReason = BrokerReason(0x80);
 
-/// How many commands wait: counted up where they are submitted, down where they are handed over.
-#[derive(Debug)]
-pub(super) struct Load {
-    waiting: AtomicUsize,
-    limit: usize,
-    /// Places after the limit, for what is worse to refuse.
-    beyond: usize,
-}
-
-/// A publish on its way.
-#[derive(Debug)]
-pub(super) struct Publish {
-    token: Option<Token>,
-    message: Message,
-    /// When it is of no use any more.
-    expires: Option<Instant>,
-    breaks: Breaks,
-}
+/// Reason codes from here on refuse (MQTT 5 §2.4).
+const REFUSALS: u8 = 0x80;
 
 #[derive(Debug)]
 pub(super) struct Outbound {
     load: Arc<Load>,
-    /// Handed over once and forgotten by the library with the session; goes before `waiting`.
+    /// Sent once in a session that is lost; goes before `waiting`.
     again: VecDeque<Publish>,
     waiting: VecDeque<(Instant, Publish)>,
-    in_flight: Slab<InFlight>,
+    /// QoS 1 and 2, by packet id.
+    in_flight: HashMap<u16, InFlight, RandomState>,
+    /// Those of `in_flight` that are still to be sent again on the present connection; goes before all others.
+    repeat: VecDeque<u16>,
+    /// Whom to answer when all that was written has gone.
+    at_most_once: Vec<Token>,
     under_way: UnderWay,
-    /// How many of `in_flight` were handed over in a session that is lost, and will be answered with that.
-    stale: usize,
-    session: u64,
+    packets: PacketIds,
+    /// How many of `in_flight` there have been.
+    sent: u64,
     pace: Pace,
     requests: Requests,
     ledger: Option<Ledger>,
-    answers: FuturesUnordered<Answering>,
-}
-
-/// How many of the publishes are under way at each QoS.
-#[derive(Debug, Default)]
-struct UnderWay {
-    at_most_once: usize,
-    at_least_once: usize,
-    exactly_once: usize,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    publish: Publish,
-    session: u64,
-    /// QoS 2, with a ledger.
-    entry: Option<Serial>,
-}
-
-impl Load {
-    pub(super) fn new(limit: usize, beyond: usize) -> Self {
-        Self { waiting: AtomicUsize::new(0), limit, beyond }
-    }
-
-    /// Takes a place in the queue if one is free.
-    pub(super) fn enter(&self) -> bool {
-        self.enter_below(self.limit)
-    }
-
-    /// Takes a place in the queue or beyond its limit if one is free.
-    pub(super) fn enter_beyond(&self) -> bool {
-        self.enter_below(self.limit.saturating_add(self.beyond))
-    }
-
-    fn enter_below(&self, limit: usize) -> bool {
-        let fits = self.waiting.fetch_add(1, Ordering::Relaxed) < limit;
-        if !fits {
-            self.leave();
-        }
-        fits
-    }
-
-    pub(super) fn leave(&self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Outbound {
     pub(super) fn new(load: Arc<Load>, retained: RetainedMessages, ledger: Option<Ledger>) -> Self {
         Self {
-            ledger,
             requests: Requests::new(Arc::clone(&load), retained),
             load,
             again: VecDeque::new(),
             waiting: VecDeque::new(),
-            in_flight: Slab::new(),
+            in_flight: HashMap::default(),
+            repeat: VecDeque::new(),
+            at_most_once: Vec::new(),
             under_way: UnderWay::default(),
-            stale: 0,
-            session: 0,
+            packets: PacketIds::default(),
+            sent: 0,
             pace: Pace::Full,
-            answers: FuturesUnordered::new(),
+            ledger,
+        }
+    }
+
+    /// Goes on with what an earlier process has under way. To be called before anything is sent.
+    pub(super) fn take_up(&mut self, checkpoint: Checkpoint) {
+        self.packets.newest = checkpoint.newest;
+        for Outgoing { packet, token: _, progress } in checkpoint.outgoing {
+            self.sent += 1;
+            self.in_flight.insert(packet, InFlight { number: self.sent, progress, owner: Owner::Ledger });
         }
     }
 
@@ -149,19 +98,45 @@ impl Outbound {
         self.requests.push(request);
     }
 
-    /// Returns whether everything has been handed over and answered.
+    /// Returns whether everything of this process's has been sent and answered.
     pub(super) fn is_idle(&self) -> bool {
-        self.again.is_empty() && self.waiting.is_empty() && self.in_flight.is_empty() && self.requests.is_idle()
+        self.again.is_empty()
+            && self.waiting.is_empty()
+            && self.at_most_once.is_empty()
+            && self.in_flight.values().all(InFlight::is_an_earlier_ones)
+            && self.requests.is_idle()
     }
 
-    /// Hands over as much as may be under way. To be called while the link is up.
+    /// Goes on with the session that the broker has kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::TooLarge`] if the broker takes less than before, and a message under way is too large now. It cannot
+    /// be left out: its packet id would stand for another message, and at QoS 2 the broker may take that for this one.
+    pub(super) fn resume(&mut self, outbox: &mut Outbox, offer: &BrokerOffer) -> Result<(), Failure> {
+        let is_too_large = |in_flight: &InFlight| match &in_flight.progress {
+            Progress::Sent(message) => refusal(message, offer) == Some(PACKET_TOO_LARGE),
+            Progress::Released => false,
+        };
+        if self.in_flight.values().any(is_too_large) {
+            return Err(Failure::TooLarge);
+        }
+        let mut order: Vec<(u64, u16)> = self.in_flight.iter().map(|(packet, sent)| (sent.number, *packet)).collect();
+        order.sort_unstable();
+        self.repeat = order.into_iter().map(|(_, packet)| packet).collect();
+        self.requests.repeat(outbox, offer);
+        Ok(())
+    }
+
+    /// Writes as much as may be under way. To be called while the link is up.
     pub(super) fn hand_over(
         &mut self,
-        client: &dyn Client,
+        outbox: &mut Outbox,
         offer: &BrokerOffer,
         window: Window,
         out: &mut Vec<BrokerEvent>,
     ) {
+        self.send_again(outbox, window);
         if self.again.is_empty() && self.in_flight.is_empty() && self.requests.is_settled() {
             self.pace = Pace::Full;
         }
@@ -169,62 +144,99 @@ impl Outbound {
             Pace::Full => REQUEST_WINDOW,
             Pace::OneByOne => usize::from(self.in_flight.is_empty()),
         };
-        self.requests.hand_over(client, offer, requests, &self.answers, out);
+        let Self { in_flight, packets, .. } = self;
+        self.requests.hand_over(outbox, offer, requests, packets, |packet| in_flight.contains_key(&packet), out);
         while let Some(publish) = self.next_publish(window) {
-            if let Some(reason) = refusal(&publish.message, offer) {
-                answer(publish.token, PublishOutcome::Refused(reason), out);
-                continue;
+            match refusal(&publish.message, offer) {
+                Some(reason) => answer(publish.own.token, PublishOutcome::Refused(reason), out),
+                None => self.send(publish, outbox),
             }
-            let Publish { token, message, .. } = &publish;
-            *self.under_way.at(message.qos) += 1;
-            let ledger = self.ledger.as_ref().filter(|_| message.qos == Qos::ExactlyOnce);
-            let entry = ledger.map(|ledger| ledger.hand_over(*token, message));
-            let slot = self.in_flight.vacant_entry();
-            let expires_in = publish.expires.map(|at| at.saturating_duration_since(Instant::now()));
-            self.answers.push(client.publish(slot.key(), message, expires_in));
-            slot.insert(InFlight { publish, session: self.session, entry });
         }
     }
 
-    /// Waits for the next answer; without anything under way for ever.
-    pub(super) async fn next_answer(&mut self) -> Answer {
-        match self.answers.next().await {
-            Some(answer) => answer,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Returns an answer that is there already.
-    pub(super) fn try_answer(&mut self) -> Option<Answer> {
-        self.answers.next().now_or_never().flatten()
-    }
-
-    pub(super) fn answered(&mut self, answered: Answer, out: &mut Vec<BrokerEvent>) {
-        match answered {
-            Answer::Publish(slot, outcome) => {
-                let in_flight = self.in_flight.remove(slot);
-                *self.under_way.at(in_flight.publish.message.qos) -= 1;
-                self.stale -= usize::from(in_flight.session != self.session);
-                self.published(in_flight, outcome, out);
+    /// Takes the broker's answer to a message at QoS 1.
+    pub(super) fn puback(&mut self, packet: u16, reason: u8, out: &mut Vec<BrokerEvent>) -> Result<(), Failure> {
+        match self.in_flight.get(&packet) {
+            Some(InFlight { progress: Progress::Sent(message), .. }) if message.qos == Qos::AtLeastOnce => {
+                self.finish(packet, outcome(reason), out);
+                Ok(())
             }
-            Answer::Subscribe(slot, outcome) => self.requests.subscribed(slot, outcome, out),
-            Answer::Unsubscribe(slot, outcome) => self.requests.unsubscribed(slot, outcome, out),
+            Some(_) | None => Err(unexpected("PUBACK", packet)),
         }
     }
 
-    /// Notes that the broker has no session of ours: all that is under way will be answered with `Lost`.
-    pub(super) fn session_lost(&mut self) {
-        self.session += 1;
-        self.stale = self.in_flight.len();
-        self.requests.session_lost();
+    /// Takes the broker's first answer to a message at QoS 2.
+    pub(super) fn pubrec(
+        &mut self,
+        packet: u16,
+        reason: u8,
+        outbox: &mut Outbox,
+        out: &mut Vec<BrokerEvent>,
+    ) -> Result<(), Failure> {
+        match self.in_flight.get_mut(&packet) {
+            Some(InFlight { progress: Progress::Sent(message), .. }) if message.qos != Qos::ExactlyOnce => {
+                return Err(unexpected("PUBREC", packet));
+            }
+            Some(_) if reason >= REFUSALS => self.finish(packet, outcome(reason), out),
+            Some(in_flight) => {
+                in_flight.progress = Progress::Released;
+                outbox.ack(Ack::PubRel, packet);
+            }
+            None => return Err(unexpected("PUBREC", packet)),
+        }
+        Ok(())
+    }
+
+    /// Takes the broker's last answer to a message at QoS 2.
+    pub(super) fn pubcomp(&mut self, packet: u16, out: &mut Vec<BrokerEvent>) -> Result<(), Failure> {
+        match self.in_flight.get(&packet) {
+            Some(InFlight { progress: Progress::Released, .. }) => {
+                self.finish(packet, PublishOutcome::Accepted, out);
+                Ok(())
+            }
+            Some(_) | None => Err(unexpected("PUBCOMP", packet)),
+        }
+    }
+
+    pub(super) fn suback(&mut self, packet: u16, reason: u8, out: &mut Vec<BrokerEvent>) -> Result<(), Failure> {
+        self.requests.subscribed(packet, reason, out).ok_or_else(|| unexpected("SUBACK", packet))
+    }
+
+    pub(super) fn unsuback(&mut self, packet: u16) -> Result<(), Failure> {
+        self.requests.unsubscribed(packet).ok_or_else(|| unexpected("UNSUBACK", packet))
+    }
+
+    /// Notes that all that was written has gone. More nobody knows of a message at QoS 0.
+    pub(super) fn flushed(&mut self, out: &mut Vec<BrokerEvent>) {
+        self.under_way.flushed();
+        self.at_most_once.drain(..).for_each(|token| answer(Some(token), PublishOutcome::Accepted, out));
+    }
+
+    /// Notes that the connection broke.
+    pub(super) fn disconnected(&mut self, out: &mut Vec<BrokerEvent>) {
+        self.under_way = UnderWay::default();
+        self.repeat.clear();
+        self.at_most_once.drain(..).for_each(|token| answer(Some(token), PublishOutcome::Lost, out));
+    }
+
+    /// Notes that the broker has no session of ours, or that it is given up: nothing is under way any more.
+    pub(super) fn session_lost(&mut self, out: &mut Vec<BrokerEvent>) {
+        let mut lost: Vec<InFlight> = self.in_flight.drain().map(|(_, in_flight)| in_flight).collect();
+        lost.sort_unstable_by_key(|in_flight| in_flight.number);
+        self.repeat.clear();
+        self.under_way = UnderWay::default();
+        let younger = std::mem::take(&mut self.again);
+        lost.into_iter().for_each(|in_flight| self.published(in_flight, PublishOutcome::Lost, out));
+        self.again.extend(younger);
+        self.requests.session_lost(out);
     }
 
     /// Notes that the broker ended a connection soon after it was made, and returns how to go on.
     pub(super) fn broke_early(&mut self) -> Attempt {
         let mut suspects = self.requests.broke_early(self.pace);
-        for (_, InFlight { publish, .. }) in &mut self.in_flight {
-            publish.breaks.count(self.pace);
-            suspects += usize::from(publish.breaks.is_suspect());
+        for own in self.in_flight.values_mut().filter_map(InFlight::own_mut) {
+            own.breaks.count(self.pace);
+            suspects += usize::from(own.breaks.is_suspect());
         }
         if suspects == 0 {
             return Attempt::Resume;
@@ -236,8 +248,9 @@ impl Outbound {
     /// Notes that the broker cannot be reached: what broke before was nobody's fault.
     pub(super) fn excuse(&mut self) {
         self.requests.excuse();
-        let under_way = self.in_flight.iter_mut().map(|(_, in_flight)| &mut in_flight.publish);
-        under_way.chain(&mut self.again).for_each(|publish| publish.breaks.excuse());
+        let under_way = self.in_flight.values_mut().filter_map(InFlight::own_mut);
+        let again = self.again.iter_mut().map(|publish| &mut publish.own);
+        under_way.chain(again).for_each(|own| own.breaks.excuse());
     }
 
     /// Drops what is too old to be sent and returns how much that was.
@@ -248,7 +261,7 @@ impl Outbound {
             let kept = publish.message.qos != Qos::AtMostOnce || now.duration_since(*since) <= QOS0_KEPT;
             if !kept {
                 load.leave();
-                answer(publish.token, PublishOutcome::Busy, out);
+                answer(publish.own.token, PublishOutcome::Busy, out);
             }
             kept
         });
@@ -257,85 +270,114 @@ impl Outbound {
 
     /// Answers everything that will not be sent any more.
     pub(super) fn abandon(&mut self, out: &mut Vec<BrokerEvent>) {
-        self.answers.clear();
-        for InFlight { publish, entry, .. } in self.in_flight.drain() {
-            match fate(self.ledger.as_ref(), entry, PublishOutcome::Lost) {
-                None => answer(publish.token, PublishOutcome::Lost, out),
-                Some(Fate::NeverSent) => answer(publish.token, PublishOutcome::Busy, out),
+        self.disconnected(out);
+        for own in self.in_flight.drain().filter_map(|(_, in_flight)| in_flight.into_own()) {
+            match fate(self.ledger.as_ref(), own.entry, PublishOutcome::Lost) {
+                None => answer(own.token, PublishOutcome::Lost, out),
+                Some(Fate::NeverSent) => answer(own.token, PublishOutcome::Busy, out),
                 Some(Fate::Entered) => {}
             }
         }
-        self.again.drain(..).for_each(|publish| answer(publish.token, PublishOutcome::Lost, out));
+        self.again.drain(..).for_each(|publish| answer(publish.own.token, PublishOutcome::Lost, out));
         for (_, publish) in self.waiting.drain(..) {
             self.load.leave();
-            answer(publish.token, PublishOutcome::Busy, out);
+            answer(publish.own.token, PublishOutcome::Busy, out);
         }
         self.requests.abandon(out);
-        (self.under_way, self.stale) = (UnderWay::default(), 0);
     }
 
-    fn published(&mut self, in_flight: InFlight, outcome: PublishOutcome, out: &mut Vec<BrokerEvent>) {
-        let InFlight { publish, entry, .. } = in_flight;
-        let outcome = if outcome == PublishOutcome::Lost && publish.breaks.is_guilty() {
-            let topic = publish.message.topic.as_str();
-            warn!("gave up a message to `{topic}`: the broker ends the connection whenever it is sent");
-            PublishOutcome::Refused(UNSPECIFIED_ERROR)
-        } else {
-            outcome
-        };
-        match (fate(self.ledger.as_ref(), entry, outcome), outcome) {
-            (Some(Fate::Entered), _) => {}
-            (Some(Fate::NeverSent), PublishOutcome::Lost) => self.again.push_back(publish),
-            (None, PublishOutcome::Lost) if publish.message.qos == Qos::AtLeastOnce => self.again.push_back(publish),
-            (Some(Fate::NeverSent) | None, _) => answer(publish.token, outcome, out),
+    /// Sends again what was under way when the connection broke, as much as the broker takes at once.
+    fn send_again(&mut self, outbox: &mut Outbox, window: Window) {
+        while let Some(packet) = self.repeat.front().copied() {
+            if let Some(in_flight) = self.in_flight.get(&packet) {
+                match &in_flight.progress {
+                    Progress::Sent(message) if !self.under_way.allows(message.qos, window, 0) => return,
+                    Progress::Sent(message) => {
+                        outbox.publish(packet, true, message, in_flight.expires_in());
+                        self.under_way.enter(message.qos);
+                    }
+                    // Needs no place (MQTT 5 §4.9), and has one until it is answered.
+                    Progress::Released => {
+                        outbox.ack(Ack::PubRel, packet);
+                        self.under_way.enter(Qos::ExactlyOnce);
+                    }
+                }
+            }
+            self.repeat.pop_front();
         }
     }
 
-    /// Takes the next publish if it may be sent now.
+    fn send(&mut self, publish: Publish, outbox: &mut Outbox) {
+        let Publish { message, mut own } = publish;
+        self.under_way.enter(message.qos);
+        if message.qos == Qos::AtMostOnce {
+            outbox.publish(0, false, &message, own.expires_in());
+            self.at_most_once.extend(own.token);
+            return;
+        }
+        let packet = self.packets.newest;
+        let ledger = self.ledger.as_ref().filter(|_| message.qos == Qos::ExactlyOnce);
+        own.entry = ledger.map(|ledger| ledger.hand_over(own.token, &message));
+        outbox.publish(packet, false, &message, own.expires_in());
+        self.sent += 1;
+        let (progress, owner) = (Progress::Sent(message), Owner::Us(own));
+        self.in_flight.insert(packet, InFlight { number: self.sent, progress, owner });
+    }
+
+    /// Takes the next publish if it may be sent now. At QoS 1 and 2 its packet id is the newest.
     fn next_publish(&mut self, window: Window) -> Option<Publish> {
-        let waiting = self.waiting.front().map(|(_, publish)| publish);
-        // While answers from a lost session are due, older messages may still have to go first.
-        let next = self.again.front().or_else(|| waiting.filter(|_| self.stale == 0))?;
-        let window = match self.pace {
-            Pace::Full => window,
-            Pace::OneByOne => {
-                let acknowledged = u16::from(!self.requests.are_under_way());
-                Window { acknowledged, exactly_once: acknowledged }
-            }
-        };
-        if !self.under_way.allows(next.message.qos, window, QOS0_WINDOW.min(self.load.limit)) {
+        let next = self.again.front().or_else(|| self.waiting.front().map(|(_, publish)| publish))?;
+        let window = window.at(self.pace, self.requests.are_under_way());
+        let qos = next.message.qos;
+        if !self.repeat.is_empty() || !self.under_way.allows(qos, window, QOS0_WINDOW.min(self.load.limit())) {
             return None;
+        }
+        if qos != Qos::AtMostOnce {
+            let Self { packets, in_flight, requests, .. } = self;
+            packets.next(|packet| in_flight.contains_key(&packet) || requests.has(packet))?;
         }
         self.again.pop_front().or_else(|| {
             self.load.leave();
             self.waiting.pop_front().map(|(_, publish)| publish)
         })
     }
-}
 
-impl UnderWay {
-    fn at(&mut self, qos: Qos) -> &mut usize {
-        match qos {
-            Qos::AtMostOnce => &mut self.at_most_once,
-            Qos::AtLeastOnce => &mut self.at_least_once,
-            Qos::ExactlyOnce => &mut self.exactly_once,
-        }
+    fn finish(&mut self, packet: u16, outcome: PublishOutcome, out: &mut Vec<BrokerEvent>) {
+        let Some(in_flight) = self.in_flight.remove(&packet) else { return };
+        self.under_way.leave(in_flight.qos());
+        self.published(in_flight, outcome, out);
     }
 
-    /// Returns whether one more may be under way.
-    fn allows(&self, qos: Qos, window: Window, at_most_once: usize) -> bool {
-        let acknowledged = self.at_least_once + self.exactly_once < usize::from(window.acknowledged);
-        match qos {
-            Qos::AtMostOnce => self.at_most_once < at_most_once,
-            Qos::AtLeastOnce => acknowledged,
-            Qos::ExactlyOnce => acknowledged && self.exactly_once < usize::from(window.exactly_once),
+    fn published(&mut self, in_flight: InFlight, outcome: PublishOutcome, out: &mut Vec<BrokerEvent>) {
+        let InFlight { progress, owner, .. } = in_flight;
+        let own = match owner {
+            Owner::Us(own) => own,
+            // It sees for itself.
+            Owner::Ledger => return,
+        };
+        let outcome = if outcome == PublishOutcome::Lost && own.breaks.is_guilty() {
+            let what = match &progress {
+                Progress::Sent(message) => format!("a message to `{}`", message.topic.as_str()),
+                Progress::Released => "a message that it has at QoS 2".to_owned(),
+            };
+            warn!("gave up {what}: the broker ends the connection whenever it is sent");
+            PublishOutcome::Refused(UNSPECIFIED_ERROR)
+        } else {
+            outcome
+        };
+        let fate = fate(self.ledger.as_ref(), own.entry, outcome);
+        match (fate, outcome, progress) {
+            (Some(Fate::Entered), _, _) => {}
+            (Some(Fate::NeverSent), PublishOutcome::Lost, Progress::Sent(message)) => {
+                self.again.push_back(Publish { message, own });
+            }
+            (None, PublishOutcome::Lost, Progress::Sent(message)) if message.qos == Qos::AtLeastOnce => {
+                self.again.push_back(Publish { message, own });
+            }
+            (Some(Fate::NeverSent) | None, _, Progress::Sent(_) | Progress::Released) => {
+                answer(own.token, outcome, out);
+            }
         }
-    }
-}
-
-impl Publish {
-    pub(super) fn new(token: Option<Token>, message: Message, expires: Option<Instant>) -> Self {
-        Self { token, message, expires, breaks: Breaks::default() }
     }
 }
 
@@ -350,101 +392,39 @@ fn answer(token: Option<Token>, outcome: PublishOutcome, out: &mut Vec<BrokerEve
     }
 }
 
-/// Refuses what the broker would answer by ending the connection.
-fn refusal(message: &Message, offer: &BrokerOffer) -> Option<BrokerReason> {
-    const PACKET_TOO_LARGE: BrokerReason = BrokerReason(0x95);
-    const RETAIN_NOT_SUPPORTED: BrokerReason = BrokerReason(0x9A);
-    const QOS_NOT_SUPPORTED: BrokerReason = BrokerReason(0x9B);
-    // Fixed header (1 to 5 octets), length of the topic, packet id, length of the properties.
-    const OVERHEAD: usize = 5 + 2 + 2 + 1;
+fn outcome(reason: u8) -> PublishOutcome {
+    if reason < REFUSALS { PublishOutcome::Accepted } else { PublishOutcome::Refused(BrokerReason(reason)) }
+}
 
-    let octets = message.topic.as_str().len() + message.payload.len() + OVERHEAD;
-    if offer.max_packet.is_some_and(|most| u32::try_from(octets).is_ok_and(|octets| octets > most)) {
-        return Some(PACKET_TOO_LARGE);
-    }
-    if message.retain && !offer.retain {
-        return Some(RETAIN_NOT_SUPPORTED);
-    }
-    (message.qos > offer.max_qos).then_some(QOS_NOT_SUPPORTED)
+/// A broker that answers what nobody asked does not know what it has taken.
+fn unexpected(what: &str, packet: u16) -> Failure {
+    Failure::Garbage(format!("{what} for packet id {packet}, under which nothing waits for it"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::collections::HashMap;
-
     use bytes::Bytes;
-    use tokio::sync::oneshot;
 
     use super::*;
-    use crate::broker::client::Unsubscribed;
     use crate::core::topics::{TopicFilter, TopicName};
-    use crate::core::{SubscribeOutcome, SubscriptionId};
+    use crate::core::{Message, SubscribeOutcome, SubscriptionId};
+    use crate::mqtt::Version;
 
     const OFFER: BrokerOffer =
         BrokerOffer { max_qos: Qos::ExactlyOnce, retain: true, subscription_ids: true, max_packet: None };
-
-    /// A library that writes down what it is handed and is answered by hand.
-    #[derive(Default)]
-    struct FakeClient {
-        sent: RefCell<Vec<String>>,
-        open: RefCell<HashMap<String, oneshot::Sender<PublishOutcome>>>,
-    }
-
-    impl FakeClient {
-        fn sent(&self) -> Vec<String> {
-            self.sent.take()
-        }
-
-        fn complete(&self, what: &str, outcome: PublishOutcome) {
-            self.open.borrow_mut().remove(what).unwrap().send(outcome).unwrap();
-        }
-
-        fn note(&self, what: String) -> oneshot::Receiver<PublishOutcome> {
-            let (sender, receiver) = oneshot::channel();
-            self.sent.borrow_mut().push(what.clone());
-            self.open.borrow_mut().insert(what, sender);
-            receiver
-        }
-    }
-
-    impl Client for FakeClient {
-        fn publish(&self, slot: usize, message: &Message, _: Option<Duration>) -> Answering {
-            let outcome = self.note(message.topic.as_str().to_owned());
-            Box::pin(async move { Answer::Publish(slot, outcome.await.unwrap()) })
-        }
-
-        fn subscribe(&self, slot: usize, filter: &TopicFilter, qos: Qos, _: Option<SubscriptionId>) -> Answering {
-            let outcome = self.note(format!("+{}", filter.as_str()));
-            Box::pin(async move {
-                let lost = outcome.await.unwrap() == PublishOutcome::Lost;
-                Answer::Subscribe(slot, if lost { SubscribeOutcome::Lost } else { SubscribeOutcome::Granted(qos) })
-            })
-        }
-
-        fn unsubscribe(&self, slot: usize, filter: &TopicFilter) -> Answering {
-            let outcome = self.note(format!("-{}", filter.as_str()));
-            Box::pin(async move {
-                let lost = outcome.await.unwrap() == PublishOutcome::Lost;
-                Answer::Unsubscribe(slot, if lost { Unsubscribed::Lost } else { Unsubscribed::Answered })
-            })
-        }
-
-        fn acknowledge(&self, _: Qos, _: u16) {}
-
-        fn disconnect(&self) {}
-    }
+    const REFUSED: u8 = 0x87;
 
     struct Rig {
         outbound: Outbound,
-        client: FakeClient,
         out: Vec<BrokerEvent>,
+        /// Packet ids by what they were last used for.
+        packets: HashMap<String, u16>,
     }
 
     impl Rig {
         fn new() -> Self {
             let outbound = Outbound::new(Arc::new(Load::new(100, 0)), RetainedMessages::default(), None);
-            Self { outbound, client: FakeClient::default(), out: Vec::new() }
+            Self { outbound, out: Vec::new(), packets: HashMap::new() }
         }
 
         fn push(&mut self, topic: &str, qos: Qos) {
@@ -464,14 +444,69 @@ mod tests {
             self.outbound.push_request(Request::Subscribe { token: Token(1), filter, qos, id: SubscriptionId(1) });
         }
 
-        /// Takes the answers that are there, hands over, and returns what was handed over.
+        /// Hands over, and returns what was written.
         fn turn(&mut self, window: u16) -> Vec<String> {
-            while let Some(answer) = self.outbound.try_answer() {
-                self.outbound.answered(answer, &mut self.out);
-            }
+            let mut outbox = Outbox::new(Version::V311);
             let window = Window { acknowledged: window, exactly_once: window };
-            self.outbound.hand_over(&self.client, &OFFER, window, &mut self.out);
-            self.client.sent()
+            self.outbound.hand_over(&mut outbox, &OFFER, window, &mut self.out);
+            self.written(&outbox)
+        }
+
+        /// A new connection goes on with the session. Returns what was written.
+        fn resumes(&mut self, window: u16) -> Vec<String> {
+            let mut outbox = Outbox::new(Version::V311);
+            self.outbound.disconnected(&mut self.out);
+            self.outbound.resume(&mut outbox, &OFFER).unwrap();
+            let window = Window { acknowledged: window, exactly_once: window };
+            self.outbound.hand_over(&mut outbox, &OFFER, window, &mut self.out);
+            self.written(&outbox)
+        }
+
+        /// The topics of messages, the filters of subscribes behind + and of unsubscribes behind -, ! before what is
+        /// sent again, and R for a PUBREL.
+        fn written(&mut self, outbox: &Outbox) -> Vec<String> {
+            let (mut rest, mut found) = (outbox.waiting(), Vec::new());
+            while let Some((frame, behind)) = crate::mqtt::Frame::cut(rest, usize::MAX).unwrap() {
+                rest = behind;
+                let number = |at: usize| u16::from_be_bytes([frame.body[at], frame.body[at + 1]]);
+                let text = |at: usize| {
+                    let end = at + 2 + usize::from(number(at));
+                    (std::str::from_utf8(&frame.body[at + 2..end]).unwrap().to_owned(), end)
+                };
+                let (mark, name, packet) = match frame.first >> 4 {
+                    3 => {
+                        let (topic, end) = text(0);
+                        let packet = if frame.first & 0b0110 == 0 { 0 } else { number(end) };
+                        (if frame.first & 8 == 0 { "" } else { "!" }, topic, packet)
+                    }
+                    6 => ("R", String::new(), number(0)),
+                    8 => ("+", text(2).0, number(0)),
+                    10 => ("-", text(2).0, number(0)),
+                    other => panic!("{other}"),
+                };
+                let what = format!("{mark}{name}");
+                self.packets.insert(what.trim_start_matches('!').to_owned(), packet);
+                found.push(what);
+            }
+            found
+        }
+
+        /// The broker answers with a reason.
+        fn answers(&mut self, what: &str, reason: u8) {
+            let packet = self.packets[what];
+            let answered = match what.as_bytes()[0] {
+                b'+' => self.outbound.suback(packet, reason, &mut self.out),
+                b'-' => self.outbound.unsuback(packet),
+                _ => self.outbound.puback(packet, reason, &mut self.out),
+            };
+            answered.unwrap();
+        }
+
+        /// The broker answers with PUBREC.
+        fn receives(&mut self, what: &str, reason: u8) -> Vec<String> {
+            let mut outbox = Outbox::new(Version::V311);
+            self.outbound.pubrec(self.packets[what], reason, &mut outbox, &mut self.out).unwrap();
+            self.written(&outbox)
         }
     }
 
@@ -480,7 +515,7 @@ mod tests {
         let mut rig = Rig::new();
         ["a", "b", "c"].into_iter().for_each(|topic| rig.push(topic, Qos::AtLeastOnce));
         assert_eq!(rig.turn(2), ["a", "b"]);
-        rig.client.complete("b", PublishOutcome::Accepted);
+        rig.answers("b", 0);
         assert_eq!(rig.turn(2), ["c"]);
         assert_eq!(rig.out, [BrokerEvent::Published { token: Token(0), outcome: PublishOutcome::Accepted }]);
     }
@@ -492,12 +527,10 @@ mod tests {
             .into_iter()
             .for_each(|(topic, qos)| rig.push(topic, qos));
         assert_eq!(rig.turn(3), ["a", "b", "c"]);
-        rig.outbound.session_lost();
-        rig.client.complete("a", PublishOutcome::Lost);
-        assert_eq!(rig.turn(4), ["a"], "the younger d waits until the fate of all older ones is known");
-        rig.client.complete("b", PublishOutcome::Lost);
-        rig.client.complete("c", PublishOutcome::Lost);
-        assert_eq!(rig.turn(4), ["c", "d"]);
+        rig.outbound.session_lost(&mut rig.out);
+        assert_eq!(rig.turn(1), ["a"]);
+        rig.outbound.session_lost(&mut rig.out);
+        assert_eq!(rig.turn(4), ["a", "c", "d"]);
         assert_eq!(
             rig.out,
             [BrokerEvent::Published { token: Token(0), outcome: PublishOutcome::Lost }],
@@ -506,12 +539,62 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_goes_on_repeats_what_is_under_way_in_order_and_no_more_than_the_broker_takes() {
+        let mut rig = Rig::new();
+        [("a", Qos::AtLeastOnce), ("b", Qos::ExactlyOnce), ("c", Qos::ExactlyOnce), ("d", Qos::AtLeastOnce)]
+            .into_iter()
+            .for_each(|(topic, qos)| rig.push(topic, qos));
+        assert_eq!(rig.turn(3), ["a", "b", "c"]);
+        assert_eq!(rig.receives("b", 0), ["R"]);
+        assert_eq!(rig.resumes(2), ["!a", "R"], "and c when there is room");
+        rig.answers("a", 0);
+        assert_eq!(rig.turn(2), ["!c"]);
+        let packet = rig.packets["R"];
+        rig.outbound.pubcomp(packet, &mut rig.out).unwrap();
+        assert_eq!(rig.turn(2), ["d"]);
+        assert!(rig.receives("c", REFUSED).is_empty(), "a refused message is not released");
+        rig.answers("d", 0);
+        assert_eq!(rig.out.len(), 4);
+        assert!(rig.outbound.is_idle());
+    }
+
+    #[test]
+    fn an_answer_to_nothing_is_an_error() {
+        let mut rig = Rig::new();
+        rig.push("a", Qos::AtLeastOnce);
+        rig.push("b", Qos::ExactlyOnce);
+        rig.turn(2);
+        let (a, b) = (rig.packets["a"], rig.packets["b"]);
+        let Rig { outbound, out, .. } = &mut rig;
+        let mut outbox = Outbox::new(Version::V5);
+        assert!(outbound.puback(b, 0, out).is_err() && outbound.puback(77, 0, out).is_err());
+        assert!(outbound.pubrec(a, 0, &mut outbox, out).is_err() && outbound.pubrec(77, 0, &mut outbox, out).is_err());
+        assert!(outbound.pubcomp(b, out).is_err(), "PUBREC comes first");
+        assert!(outbound.suback(a, 0, out).is_err() && outbound.unsuback(a).is_err());
+        assert!(out.is_empty() && outbox.waiting().is_empty());
+    }
+
+    #[test]
+    fn a_message_at_qos_0_is_answered_when_it_has_gone_and_lost_when_the_connection_breaks() {
+        let mut rig = Rig::new();
+        let outcome = |outcome| BrokerEvent::Published { token: Token(0), outcome };
+        rig.push("a", Qos::AtMostOnce);
+        assert_eq!(rig.turn(1), ["a"]);
+        assert!(rig.out.is_empty());
+        rig.outbound.flushed(&mut rig.out);
+        rig.push("b", Qos::AtMostOnce);
+        assert_eq!(rig.turn(1), ["b"]);
+        rig.outbound.disconnected(&mut rig.out);
+        assert_eq!(rig.out, [outcome(PublishOutcome::Accepted), outcome(PublishOutcome::Lost)]);
+    }
+
+    #[test]
     fn changes_of_one_subscription_are_sent_one_after_the_other() {
         let mut rig = Rig::new();
         rig.outbound.push_request(Request::Unsubscribe { filter: TopicFilter::parse(b"a").unwrap() });
         rig.subscribe("a");
         assert_eq!(rig.turn(1), ["-a"]);
-        rig.client.complete("-a", PublishOutcome::Accepted);
+        rig.answers("-a", 0);
         assert_eq!(rig.turn(1), ["+a"]);
     }
 
@@ -537,20 +620,18 @@ mod tests {
         rig.outbound.broke_early();
         rig.outbound.broke_early();
         assert_eq!(rig.outbound.broke_early(), Attempt::Afresh);
-        for lost in ["+b", "+c", "a"] {
-            rig.client.complete(lost, PublishOutcome::Lost);
-        }
+        rig.outbound.session_lost(&mut rig.out);
         assert_eq!(rig.turn(3), ["+b"], "one by one");
-        rig.client.complete("+b", PublishOutcome::Accepted);
+        rig.answers("+b", 1);
         assert_eq!(rig.turn(3), ["+c"]);
         assert_eq!(rig.outbound.broke_early(), Attempt::Afresh);
-        rig.client.complete("+c", PublishOutcome::Lost);
+        rig.outbound.session_lost(&mut rig.out);
         assert_eq!(rig.turn(3), ["a"]);
         let refused = SubscribeOutcome::Refused(UNSPECIFIED_ERROR);
         let answers = [SubscribeOutcome::Granted(Qos::AtLeastOnce), refused];
         let answers = answers.map(|outcome| BrokerEvent::Subscribed { token: Token(1), outcome });
         assert_eq!(rig.out, answers);
-        rig.client.complete("a", PublishOutcome::Accepted);
+        rig.answers("a", 0);
         rig.subscribe("c");
         assert_eq!(rig.turn(3), [""; 0], "it is not asked for again");
         assert_eq!(rig.out.last(), Some(&answers[1]));
@@ -576,6 +657,6 @@ mod tests {
         let published = |outcome| BrokerEvent::Published { token: Token(0), outcome };
         assert_eq!(rig.out, [published(PublishOutcome::Lost), published(PublishOutcome::Busy)]);
         assert!(rig.outbound.is_idle());
-        assert_eq!(rig.outbound.load.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(rig.outbound.load.waiting(), 0);
     }
 }

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::client::{Attempt, Opening, Purpose, Signal, Version, Wire};
+use super::driver::offer;
 use super::failure::{Failure, Moment};
+use super::opening::{DISCONNECT_TIMEOUT, Opening};
+use super::purpose::Purpose;
 use super::settings::BrokerSettings;
 use super::tls;
 use super::versions::{first_version, next_version};
 use crate::core::BrokerOffer;
+use crate::mqtt::Version;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -43,10 +45,7 @@ pub async fn probe(settings: &BrokerSettings) -> Result<ProbeReport, String> {
 async fn attempt(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>) -> Result<ProbeReport, String> {
     let mut version = first_version(settings.protocol, None);
     loop {
-        let tls = tls.clone();
-        let purpose = &Purpose::Probe;
-        let mut wire = version.open(&Opening { settings, tls, purpose, ledger: None, attempt: Attempt::Resume });
-        match connect(&mut wire).await {
+        match connect(settings, tls.clone(), version).await {
             Ok(offer) => return Ok(ProbeReport { version, offer }),
             Err(failure) => match next_version(settings.protocol, version, None, Moment::Connecting, &failure) {
                 Version::V311 if version == Version::V5 => version = Version::V311,
@@ -56,20 +55,15 @@ async fn attempt(settings: &BrokerSettings, tls: Option<Arc<ClientConfig>>) -> R
     }
 }
 
-async fn connect(wire: &mut Wire) -> Result<BrokerOffer, Failure> {
-    let mut offered = None;
-    loop {
-        let signal = wire.signals.next().await.unwrap_or(Signal::Closed);
-        match (signal, offered) {
-            (Signal::Up { offer, .. }, _) => {
-                offered = Some(offer);
-                wire.client.disconnect();
-            }
-            // What happens after the broker's word does not change it.
-            (Signal::Closed | Signal::Failed(_), Some(offer)) => return Ok(offer),
-            (Signal::Closed, None) => return Err(Failure::Closed),
-            (Signal::Failed(failure), None) => return Err(failure),
-            (Signal::Message(_) | Signal::Unusable { .. } | Signal::Settled { .. }, _) => {}
-        }
-    }
+async fn connect(
+    settings: &BrokerSettings,
+    tls: Option<Arc<ClientConfig>>,
+    version: Version,
+) -> Result<BrokerOffer, Failure> {
+    let purpose = Purpose::Probe;
+    let opening = Opening::new(settings, tls, &purpose, None, purpose.stage(None), version)?;
+    let (link, connack) = opening.open().await?;
+    // What happens after the broker's word does not change it.
+    let _parted_either_way = timeout(DISCONNECT_TIMEOUT, link.part(purpose.expiry_at_end(None))).await;
+    Ok(offer(&connack))
 }

@@ -4,17 +4,17 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
-use slab::Slab;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::client::{Answering, Client, Unsubscribed};
-use super::outbound::Load;
+use super::in_flight::PacketIds;
+use super::load::Load;
+use super::outbox::Outbox;
 use super::settings::RetainedMessages;
 use super::suspicion::{Breaks, Pace};
 use crate::core::topics::TopicFilter;
 use crate::core::{BrokerEvent, BrokerOffer, BrokerReason, SubscribeOutcome, SubscriptionId, Token};
+use crate::mqtt::PacketError;
 use crate::wire::Qos;
 
 /// Requests that may wait for the broker's answer at the same time.
@@ -29,6 +29,7 @@ const REFUSED_AT_MOST: usize = 64;
 
 /// MQTT 5 §2.4.
 const UNSPECIFIED_ERROR: BrokerReason = BrokerReason(0x80);
+const TOPIC_FILTER_INVALID: BrokerReason = BrokerReason(0x8F);
 
 /// A change of subscriptions on its way.
 #[derive(Debug)]
@@ -40,10 +41,11 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) struct Requests {
     load: Arc<Load>,
-    /// Handed over once, and forgotten by the library after the broker hung up; goes before `waiting`.
+    /// Sent once, in a session that was given up after the broker hung up; goes before `waiting`.
     again: VecDeque<Pending>,
     waiting: VecDeque<Request>,
-    in_flight: Slab<Pending>,
+    /// With their packet ids, in order. Short, and answered from the front.
+    in_flight: Vec<(u16, Pending)>,
     refused: VecDeque<(Instant, TopicFilter)>,
     held: Held,
 }
@@ -87,7 +89,7 @@ impl Requests {
             load,
             again: VecDeque::new(),
             waiting: VecDeque::new(),
-            in_flight: Slab::new(),
+            in_flight: Vec::new(),
             refused: VecDeque::new(),
             held: match retained {
                 RetainedMessages::OnEachSubscribe => Held::NotNoted,
@@ -100,12 +102,12 @@ impl Requests {
         self.waiting.push_back(request);
     }
 
-    /// Returns whether everything has been handed over and answered.
+    /// Returns whether everything has been sent and answered.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.is_settled()
     }
 
-    /// Returns whether everything that was ever handed over has been answered.
+    /// Returns whether everything that was ever sent has been answered.
     pub(super) fn is_settled(&self) -> bool {
         self.again.is_empty() && self.in_flight.is_empty()
     }
@@ -114,16 +116,21 @@ impl Requests {
         !self.in_flight.is_empty()
     }
 
-    /// Hands over requests as long as fewer than `window` are under way.
+    /// Returns whether a request is under way with this packet id.
+    pub(super) fn has(&self, packet: u16) -> bool {
+        self.in_flight.iter().any(|(other, _)| *other == packet)
+    }
+
+    /// Writes requests as long as fewer than `window` are under way.
     ///
-    /// Never has two requests for one filter under way: after a reconnect the library repeats subscribes before
-    /// unsubscribes, whichever came first.
+    /// Never has two requests for one filter under way: their order would hang on what becomes of the connection.
     pub(super) fn hand_over(
         &mut self,
-        client: &dyn Client,
+        outbox: &mut Outbox,
         offer: &BrokerOffer,
         window: usize,
-        answers: &FuturesUnordered<Answering>,
+        packets: &mut PacketIds,
+        is_taken: impl Fn(u16) -> bool,
         out: &mut Vec<BrokerEvent>,
     ) {
         while self.in_flight.len() < window
@@ -132,41 +139,72 @@ impl Requests {
             if let Request::Subscribe { token, filter, .. } = &pending.request
                 && is_refused(&mut self.refused, filter)
             {
-                refuse(*token, out);
+                refuse(*token, UNSPECIFIED_ERROR, out);
                 continue;
             }
-            match self.held.way(&pending.request) {
-                Way::Direct => {}
+            let unsubscribe = match self.held.way(&pending.request) {
+                Way::Direct => None,
                 Way::AfterUnsubscribe => {
                     let filter = pending.request.filter().clone();
-                    self.send(client, offer, Pending::new(Request::Unsubscribe { filter }), answers);
+                    Some(Pending::new(Request::Unsubscribe { filter }))
                 }
                 Way::NotAtAll => continue,
+            };
+            for pending in unsubscribe.into_iter().chain([pending]) {
+                let Some(packet) = packets.next(|packet| is_taken(packet) || self.has(packet)) else {
+                    // All are under way: not before one of them is answered.
+                    self.again.push_back(pending);
+                    return;
+                };
+                match pending.request.write(packet, offer, outbox) {
+                    Ok(()) => self.in_flight.push((packet, pending)),
+                    Err(error) => {
+                        warn!("{error}: `{}`", pending.request.filter().as_str());
+                        if let Request::Subscribe { token, .. } = pending.request {
+                            refuse(token, TOPIC_FILTER_INVALID, out);
+                        }
+                    }
+                }
             }
-            self.send(client, offer, pending, answers);
         }
     }
 
-    pub(super) fn subscribed(&mut self, slot: usize, outcome: SubscribeOutcome, out: &mut Vec<BrokerEvent>) {
-        let pending = self.in_flight.remove(slot);
-        match (&pending.request, outcome) {
-            (Request::Subscribe { .. }, SubscribeOutcome::Lost) if pending.breaks.any() => self.retry(pending, out),
-            (Request::Subscribe { token, .. }, _) => out.push(BrokerEvent::Subscribed { token: *token, outcome }),
-            (Request::Unsubscribe { .. }, _) => {}
+    /// Writes what is under way again, on a connection that goes on with the session.
+    pub(super) fn repeat(&self, outbox: &mut Outbox, offer: &BrokerOffer) {
+        for (packet, pending) in &self.in_flight {
+            if let Err(error) = pending.request.write(*packet, offer, outbox) {
+                warn!("{error}: `{}`", pending.request.filter().as_str());
+            }
         }
     }
 
-    pub(super) fn unsubscribed(&mut self, slot: usize, outcome: Unsubscribed, out: &mut Vec<BrokerEvent>) {
-        let pending = self.in_flight.remove(slot);
-        match outcome {
-            Unsubscribed::Lost if pending.breaks.any() => self.retry(pending, out),
-            // With the session the subscription is gone too.
-            Unsubscribed::Lost | Unsubscribed::Answered => {}
+    /// Takes the answer to a subscribe; `None` if none waits for it.
+    pub(super) fn subscribed(&mut self, packet: u16, reason: u8, out: &mut Vec<BrokerEvent>) -> Option<()> {
+        let is_it = |request: &Request| matches!(request, Request::Subscribe { .. });
+        let Pending { request, .. } = self.answered(packet, is_it)?;
+        match request {
+            Request::Subscribe { token, .. } => {
+                let outcome = match reason {
+                    0 => SubscribeOutcome::Granted(Qos::AtMostOnce),
+                    1 => SubscribeOutcome::Granted(Qos::AtLeastOnce),
+                    2 => SubscribeOutcome::Granted(Qos::ExactlyOnce),
+                    reason => SubscribeOutcome::Refused(BrokerReason(reason)),
+                };
+                out.push(BrokerEvent::Subscribed { token, outcome });
+            }
+            Request::Unsubscribe { .. } => {}
         }
+        Some(())
     }
 
-    /// Notes that the broker has no session of ours.
-    pub(super) fn session_lost(&mut self) {
+    /// Takes the answer to an unsubscribe, whatever it was; `None` if none waits for it.
+    pub(super) fn unsubscribed(&mut self, packet: u16) -> Option<()> {
+        self.answered(packet, |request| matches!(request, Request::Unsubscribe { .. })).map(drop)
+    }
+
+    /// Notes that the broker has no session of ours. With it the subscriptions are gone, and the core renews them; what
+    /// the broker may have hung up on is found out here.
+    pub(super) fn session_lost(&mut self, out: &mut Vec<BrokerEvent>) {
         match &mut self.held {
             Held::NotNoted => {}
             Held::Noted { ours, others } => {
@@ -174,6 +212,15 @@ impl Requests {
                 *others = Others::None;
             }
         }
+        let younger = std::mem::take(&mut self.again);
+        for (_, pending) in std::mem::take(&mut self.in_flight) {
+            if pending.breaks.any() {
+                self.retry(pending, out);
+            } else {
+                pending.request.lose(out);
+            }
+        }
+        self.again.extend(younger);
     }
 
     /// Notes that the broker ended the connection early, and returns how many suspects are under way.
@@ -192,32 +239,15 @@ impl Requests {
     /// Answers everything that will not be sent any more.
     pub(super) fn abandon(&mut self, out: &mut Vec<BrokerEvent>) {
         self.waiting.iter().for_each(|_| self.load.leave());
-        let begun = self.in_flight.drain().chain(self.again.drain(..)).map(|pending| pending.request);
-        for request in begun.chain(self.waiting.drain(..)) {
-            match request {
-                Request::Subscribe { token, .. } => {
-                    out.push(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost });
-                }
-                Request::Unsubscribe { .. } => {}
-            }
-        }
+        let in_flight = self.in_flight.drain(..).map(|(_, pending)| pending);
+        let begun = in_flight.chain(self.again.drain(..)).map(|pending| pending.request);
+        begun.chain(self.waiting.drain(..)).for_each(|request| request.lose(out));
     }
 
-    fn send(
-        &mut self,
-        client: &dyn Client,
-        offer: &BrokerOffer,
-        pending: Pending,
-        answers: &FuturesUnordered<Answering>,
-    ) {
-        let entry = self.in_flight.vacant_entry();
-        answers.push(match &pending.request {
-            Request::Subscribe { filter, qos, id, .. } => {
-                client.subscribe(entry.key(), filter, *qos, offer.subscription_ids.then_some(*id))
-            }
-            Request::Unsubscribe { filter } => client.unsubscribe(entry.key(), filter),
-        });
-        entry.insert(pending);
+    fn answered(&mut self, packet: u16, is_it: impl Fn(&Request) -> bool) -> Option<Pending> {
+        let of = |(other, pending): &(u16, Pending)| *other == packet && is_it(&pending.request);
+        let position = self.in_flight.iter().position(of)?;
+        Some(self.in_flight.remove(position).1)
     }
 
     /// Takes the next request, unless one for its filter is under way.
@@ -243,7 +273,7 @@ impl Requests {
             Request::Subscribe { token, filter, .. } => {
                 let text = filter.as_str();
                 warn!("gave up a subscription to {text:?}: the broker ends the connection whenever it is asked for");
-                refuse(token, out);
+                refuse(token, UNSPECIFIED_ERROR, out);
                 self.refused.truncate(REFUSED_AT_MOST - 1);
                 self.refused.push_front((Instant::now(), filter));
             }
@@ -290,10 +320,28 @@ impl Request {
             Self::Subscribe { filter, .. } | Self::Unsubscribe { filter } => filter,
         }
     }
+
+    fn write(&self, packet: u16, offer: &BrokerOffer, outbox: &mut Outbox) -> Result<(), PacketError> {
+        match self {
+            Self::Subscribe { filter, qos, id, .. } => {
+                outbox.subscribe(packet, filter, *qos, offer.subscription_ids.then_some(*id))
+            }
+            Self::Unsubscribe { filter } => outbox.unsubscribe(packet, filter),
+        }
+    }
+
+    fn lose(self, out: &mut Vec<BrokerEvent>) {
+        match self {
+            Self::Subscribe { token, .. } => {
+                out.push(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Lost });
+            }
+            Self::Unsubscribe { .. } => {}
+        }
+    }
 }
 
-fn refuse(token: Token, out: &mut Vec<BrokerEvent>) {
-    out.push(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Refused(UNSPECIFIED_ERROR) });
+fn refuse(token: Token, reason: BrokerReason, out: &mut Vec<BrokerEvent>) {
+    out.push(BrokerEvent::Subscribed { token, outcome: SubscribeOutcome::Refused(reason) });
 }
 
 fn is_refused(refused: &mut VecDeque<(Instant, TopicFilter)>, filter: &TopicFilter) -> bool {

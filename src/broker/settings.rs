@@ -68,7 +68,7 @@ pub struct ClientSettings {
     pub session_expiry: Duration,
     /// As [`BrokerSettings::queue`], for each client.
     pub queue: usize,
-    /// As [`BrokerSettings::in_flight`], for each client. The library's memory per connection grows with it.
+    /// As [`BrokerSettings::in_flight`], for each client.
     pub in_flight: u16,
     /// How many clients' connections may be opening at the same time.
     pub connects_at_once: usize,

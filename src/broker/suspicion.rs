@@ -1,7 +1,7 @@
 //! Which message or request it is that a broker hangs up on.
 //!
-//! Some brokers end the connection when they do not want a message or a filter. The library repeats what was under
-//! way in each new connection, so one device's packet would keep the gateway from the broker for ever. When
+//! Some brokers end the connection when they do not want a message or a filter. What was under way is repeated
+//! in each new connection, so one device's packet would keep the gateway from the broker for ever. When
 //! connections break early with the same packet under way, it becomes a suspect: the session is given up, and what
 //! was under way is sent one by one. The packet with which the connection breaks then is the guilty one.
 

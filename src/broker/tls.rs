@@ -29,7 +29,7 @@ pub enum TlsError {
     Provider(rustls::Error),
 }
 
-/// A TLS handshake that failed, inside the I/O error that the MQTT library reports.
+/// A TLS handshake that failed, inside the I/O error of the attempt to connect.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub(super) struct HandshakeError(io::Error);

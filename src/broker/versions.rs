@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::client::Version;
 use super::failure::{Failure, Moment};
 use super::settings::Protocol;
+use crate::mqtt::Version;
 
 /// The version that the broker was last seen to speak, shared by the connections to it: what one has found out the
 /// next one need not.

@@ -1,7 +1,7 @@
 //! The QoS 2 exchanges of one connection as they stand on the wire.
 //!
-//! A message is entered in three steps: handed to the library, seen on its way out under a packet id of the library's
-//! choosing, answered by the broker. What is the same in everything but its token is interchangeable, so the first one
+//! A message is entered in three steps: handed over by the session, seen on its way out under its packet id, answered by
+//! the broker. What is the same in everything but its token is interchangeable, so the first one
 //! handed over that equals the packet is taken for it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,7 +14,7 @@ use crate::core::{BrokerReason, Message, PublishOutcome, Token};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::broker) struct Serial(u64);
 
-/// What the ledger knows of a message whose request the library has answered.
+/// What the ledger knows of a message that the session has an answer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::broker) enum Fate {
     /// It never was on the wire, and the ledger has forgotten it.
@@ -25,7 +25,7 @@ pub(in crate::broker) enum Fate {
 
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    /// Handed to the library and not seen on the wire yet; oldest first.
+    /// Handed over and not seen on the wire yet; oldest first.
     handed: VecDeque<Handed>,
     /// By packet id.
     outgoing: BTreeMap<u16, Entry>,
@@ -111,7 +111,7 @@ impl Book {
         serial
     }
 
-    /// The library has answered a request.
+    /// The session has an answer.
     pub(super) fn answered(&mut self, serial: Serial, outcome: PublishOutcome) -> Fate {
         if let Ok(position) = self.handed.binary_search_by_key(&serial, |handed| handed.serial) {
             self.handed.remove(position);
@@ -224,7 +224,8 @@ impl Book {
     }
 
     /// How many exchanges are under way that an earlier process has begun.
-    pub(super) fn of_an_earlier_process(&self) -> usize {
+    #[cfg(test)]
+    fn of_an_earlier_process(&self) -> usize {
         self.earlier
     }
 

@@ -1,13 +1,11 @@
 //! QoS 2 that outlives the process: what is under way is kept before a packet goes out that depends on it.
 //!
-//! The MQTT library can hand its state to a store itself, but it describes all that is under way, at whatever QoS, with
-//! every packet; with a full window that costs many times what the packet costs. So the ledger watches the packets of
-//! QoS 2 exchanges pass between the library and the network (`packets`), enters them in a book (`book`), and holds
-//! back what the library writes until the book is kept (`socket`). Commits run one after the other (`commits`), and
-//! each carries all that was entered since the last, so the messages of one write share one. That the broker has a
-//! message is told when its commit has begun: what the core writes because of it comes behind it.
+//! The ledger watches the packets of QoS 2 exchanges pass between the session and the network (`packets`), enters them
+//! in a book (`book`), and holds back what is written until the book is kept (`socket`). Commits run one after the other
+//! (`commits`), and each carries all that was entered since the last, so the messages of one write share one. That the
+//! broker has a message is told when its commit has begun: what the core writes because of it comes behind it.
 //!
-//! The library's own store is used in one direction only: to make it take the session up (`resume`).
+//! When the process begins, the session goes on with what the book has.
 
 mod book;
 mod checkpoint;
@@ -39,8 +37,8 @@ pub(super) use self::socket::Watched;
 /// Reason codes from here on refuse (MQTT 5 §2.4).
 const REFUSALS: u8 = 0x80;
 
-/// One connection's book, and the keeper behind it. The driver, the socket and the library's resumption share it, and
-/// run in one task; nobody ever waits for the lock.
+/// One connection's book, and the keeper behind it. The driver and the socket share it, and run in
+/// one task; nobody ever waits for the lock.
 #[derive(Clone)]
 pub(super) struct Ledger(Arc<Shared>);
 
@@ -81,22 +79,17 @@ impl Ledger {
         self.state().book.has_session()
     }
 
-    /// Returns what is under way, for the library to go on with.
+    /// Returns what is under way, for the session to go on with.
     pub(super) fn checkpoint(&self) -> Checkpoint {
         self.state().book.checkpoint().unwrap_or_default()
     }
 
-    /// How many messages are under way that an earlier process has sent.
-    pub(super) fn of_an_earlier_process(&self) -> usize {
-        self.state().book.of_an_earlier_process()
-    }
-
-    /// Notes a QoS 2 message that the library is about to be handed.
+    /// Notes a QoS 2 message that is about to be sent.
     pub(super) fn hand_over(&self, token: Option<Token>, message: &Message) -> Serial {
         self.state().book.hand_over(token, message.clone())
     }
 
-    /// Notes the library's answer, and tells whose it is to pass on.
+    /// Notes the answer that the session knows, and tells whose it is to pass on.
     pub(super) fn answered(&self, serial: Serial, outcome: PublishOutcome) -> Fate {
         self.state().book.answered(serial, outcome)
     }

@@ -1,11 +1,11 @@
 //! Finds the packets of QoS 2 exchanges in a stream of MQTT octets, as they come in chunks of any size.
 //!
-//! Everything else is passed over without being copied. The MQTT library on one side is trusted and the broker on the
+//! Everything else is passed over without being copied. The session on one side is trusted and the broker on the
 //! other is not, so from the broker no more than the first octets of a short packet are ever collected.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use crate::broker::client::Version;
+use crate::mqtt::Version;
 
 /// Which way the octets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ enum Place {
     Inside { first: u8, collect: usize, after: usize, octets: BytesMut },
     /// In what is of no interest.
     Passing { left: usize },
-    /// This is not MQTT. The library will end the connection.
+    /// This is not MQTT. The link will end the connection.
     Lost,
 }
 

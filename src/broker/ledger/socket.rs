@@ -1,4 +1,4 @@
-//! The library's connection to the broker, with the ledger looking on.
+//! The octets to and from the broker, with the ledger looking on.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Ledger;
 use super::packets::{Direction, Watch};
-use crate::broker::client::Version;
+use crate::mqtt::Version;
 
 /// A stream of MQTT octets in both directions. What is written goes out when the ledger has kept what it tells.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ struct Book {
     ledger: Ledger,
     to_broker: Watch,
     from_broker: Watch,
-    /// How many octets of those that the library wants to write next have been looked at.
+    /// How many octets of those that are to be written next have been looked at.
     ahead: usize,
     /// What has to be kept before they go out.
     required: u64,
@@ -45,7 +45,7 @@ impl<S> Watched<S> {
 impl Book {
     /// Looks at what is about to go out, and waits until it may.
     ///
-    /// The library keeps what it could not write and offers it again, with more behind it.
+    /// The link keeps what it could not write and offers it again, with more behind it.
     fn poll_leave(&mut self, context: &Context<'_>, octets: &[u8]) -> Poll<io::Result<()>> {
         let Self { ledger, to_broker, ahead, required, .. } = self;
         if let Some(new) = octets.get(*ahead..) {
@@ -150,7 +150,7 @@ mod tests {
         keeper: Arc<SlowKeeper>,
         ledger: Ledger,
         commits: Commits,
-        library: Watched<DuplexStream>,
+        link: Watched<DuplexStream>,
         broker: DuplexStream,
     }
 
@@ -160,8 +160,8 @@ mod tests {
             let (stream, broker) = tokio::io::duplex(1_024);
             let ledger = Ledger::open(keeper.clone());
             let commits = Commits::new(ledger.clone());
-            let library = Watched::new(stream, Some(ledger.clone()), Version::V311);
-            Self { keeper, ledger, commits, library, broker }
+            let link = Watched::new(stream, Some(ledger.clone()), Version::V311);
+            Self { keeper, ledger, commits, link, broker }
         }
 
         fn hands(&self, token: u64) {
@@ -170,15 +170,15 @@ mod tests {
             self.ledger.hand_over(Some(Token(token)), &message);
         }
 
-        /// The library writes; returns whether it could.
+        /// The link writes; returns whether it could.
         fn writes(&mut self, octets: &[u8]) -> bool {
-            self.library.write_all(octets).now_or_never().map(|written| written.unwrap()).is_some()
+            self.link.write_all(octets).now_or_never().map(|written| written.unwrap()).is_some()
         }
 
         fn reads(&mut self, octets: &[u8]) {
             self.broker.write_all(octets).now_or_never().unwrap().unwrap();
             let mut heard = vec![0; octets.len()];
-            self.library.read_exact(&mut heard).now_or_never().unwrap().unwrap();
+            self.link.read_exact(&mut heard).now_or_never().unwrap().unwrap();
         }
 
         fn broker_got(&mut self) -> Vec<u8> {
@@ -289,13 +289,13 @@ mod tests {
         let keeper = Arc::new(SlowKeeper::default());
         let (stream, mut broker) = tokio::io::duplex(3);
         let ledger = Ledger::open(keeper);
-        let mut library = Watched::new(stream, Some(ledger.clone()), Version::V311);
+        let mut link = Watched::new(stream, Some(ledger.clone()), Version::V311);
         let packets = [PUBREC, PUBCOMP, PINGREQ].concat();
         ledger.0.state.lock().unwrap().kept = u64::MAX;
         let mut rest = &packets[..];
         let mut heard = Vec::new();
         while !rest.is_empty() {
-            let written = library.write(rest).now_or_never().unwrap().unwrap();
+            let written = link.write(rest).now_or_never().unwrap().unwrap();
             rest = &rest[written..];
             let mut octets = [0; 3];
             let read = broker.read(&mut octets).now_or_never().unwrap().unwrap();
@@ -313,12 +313,12 @@ mod tests {
         assert_eq!(rig.commits_begun(), 1);
         let full = KeepError::new("the disk is full");
         assert_eq!(rig.commit_ends(Err(full.clone())), Err(full.clone()));
-        let error = rig.library.write_all(PUBLISH).await.unwrap_err();
+        let error = rig.link.write_all(PUBLISH).await.unwrap_err();
         assert_eq!(error.get_ref().unwrap().downcast_ref(), Some(&full));
         assert!(rig.broker_got().is_empty());
 
         let (stream, broker) = tokio::io::duplex(1_024);
-        rig.library = Watched::new(stream, Some(rig.ledger.clone()), Version::V311);
+        rig.link = Watched::new(stream, Some(rig.ledger.clone()), Version::V311);
         rig.broker = broker;
         assert!(!rig.writes(PUBLISH), "on the next connection it waits too");
         assert_eq!(rig.commits_begun(), 0, "not tried again at once");

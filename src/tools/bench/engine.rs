@@ -312,9 +312,9 @@ impl Engine {
     }
 }
 
-fn take(fleet: &mut Fleet, received: Received, origin: Clock) {
+fn take(fleet: &mut Fleet, received: Received<'_>, origin: Clock) {
     match received {
-        Received::Message(payload) => fleet.arrived_at_broker(&payload, time_since(origin)),
+        Received::Message(payload) => fleet.arrived_at_broker(payload, time_since(origin)),
         Received::Acknowledged => {}
     }
 }

@@ -1,6 +1,6 @@
 //! A plain MQTT connection for the load generator: MQTT 3.1.1, read and written in batches, without a task of its own.
 //!
-//! The gateway's own client library is made for keeping connections alive and messages safe. Here the receiver of all
+//! The gateway's own connections are made for keeping alive and for keeping messages safe. Here the receiver of all
 //! messages must cost next to nothing, and one thread must serve a hundred publishers.
 
 use std::fmt;
@@ -9,22 +9,23 @@ use std::net::{TcpStream as BlockingStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rumqttc_v4::mqttbytes::v4::{
-    Connect, ConnectReturnCode, Packet, PubAck, PubComp, PubRec, PubRel, Publish, Subscribe, SubscribeReasonCode,
-};
-use rumqttc_v4::mqttbytes::{Error as CodecError, QoS};
 use thiserror::Error;
 use url::Url;
 
+use crate::mqtt::{self, Ack, Connect, Frame, FrameError, Packet, PacketError, Publish, Version};
 use crate::wire::Qos;
+
+const VERSION: Version = Version::V311;
 
 /// How long the broker may take to answer CONNECT and SUBSCRIBE.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of the longest packet.
 const MAX_PACKET: usize = 1 << 20;
+/// Reason codes from here on refuse.
+const REFUSALS: u8 = 0x80;
 /// Octets that one read takes.
 const READ_OCTETS: usize = 64 * 1024;
 
@@ -41,12 +42,23 @@ pub(super) struct BrokerAddress {
 pub(super) enum BrokerError {
     #[error("cannot reach the broker at {at}: {source}; is it running, and is --broker right?")]
     Unreachable { at: BrokerAddress, source: io::Error },
-    #[error("the broker at {at} refuses the connection: {code:?}")]
-    Refused { at: BrokerAddress, code: ConnectReturnCode },
+    #[error("the broker at {at} refuses the connection: reason code 0x{reason:02X}")]
+    Refused { at: BrokerAddress, reason: u8 },
     #[error("the broker at {at} refuses the subscription to {filter}")]
     NoSubscription { at: BrokerAddress, filter: String },
     #[error("the broker at {at} does not speak MQTT 3.1.1: {source}")]
-    NotMqtt { at: BrokerAddress, source: CodecError },
+    NotMqtt { at: BrokerAddress, source: NotMqtt },
+}
+
+/// What makes octets no MQTT.
+#[derive(Debug, Error)]
+pub(super) enum NotMqtt {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    #[error("another packet than the one that was due")]
+    Unexpected,
 }
 
 impl FromStr for BrokerAddress {
@@ -85,7 +97,9 @@ impl fmt::Display for BrokerAddress {
 pub(super) struct MqttConnection {
     stream: TcpStream,
     inbox: BytesMut,
-    outbox: BytesMut,
+    outbox: Vec<u8>,
+    /// How many octets of the outbox have gone.
+    sent: usize,
     buffer: Box<[u8]>,
     next_packet: u16,
 }
@@ -94,22 +108,35 @@ impl MqttConnection {
     /// Connects, and subscribes at QoS 0 if a filter is given. Waits for both answers.
     pub(super) fn open(at: &BrokerAddress, client_id: &str, filter: Option<&str>) -> Result<Self, BrokerError> {
         let unreachable = |source| BrokerError::Unreachable { at: at.clone(), source };
+        let not_mqtt = |source: PacketError| BrokerError::NotMqtt { at: at.clone(), source: source.into() };
         let mut handshake = Handshake::connect(at).map_err(unreachable)?;
-        // Keep-alive 0: a run that is busy elsewhere must not be cut off.
-        let mut connect = Connect { keep_alive: 0, ..Connect::new(client_id) };
-        if let Some((name, word)) = &at.credentials {
-            connect.set_credentials(name, word.clone().into_bytes());
-        }
-        match handshake.ask(at, &Packet::Connect(connect))? {
-            Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => {}
-            Packet::ConnAck(ack) => return Err(BrokerError::Refused { at: at.clone(), code: ack.code }),
-            _ => return Err(unreachable(ErrorKind::InvalidData.into())),
+        let credentials = at.credentials.as_ref();
+        let connect = Connect {
+            client_id,
+            username: credentials.map(|(name, _)| name.as_str()),
+            password: credentials.map(|(_, word)| word.as_str()),
+            // None: a run that is busy elsewhere must not be cut off.
+            keep_alive: 0,
+            clean: true,
+            session_expiry: None,
+            receive_maximum: u16::MAX,
+            largest_packet: u32::MAX,
+            will: None,
+        };
+        let connack = handshake.ask(at, &connect.write(VERSION).map_err(not_mqtt)?, |packet| {
+            if let Packet::ConnAck(connack) = packet { Some(connack.reason) } else { None }
+        })?;
+        if connack != 0 {
+            return Err(BrokerError::Refused { at: at.clone(), reason: connack });
         }
         if let Some(filter) = filter {
-            let subscribe = Subscribe { pkid: 1, ..Subscribe::new(filter, QoS::AtMostOnce) };
-            match handshake.ask(at, &Packet::Subscribe(subscribe))? {
-                Packet::SubAck(ack) if !ack.return_codes.contains(&SubscribeReasonCode::Failure) => {}
-                _ => return Err(BrokerError::NoSubscription { at: at.clone(), filter: filter.to_owned() }),
+            let mut subscribe = Vec::new();
+            mqtt::write_subscribe(VERSION, 1, filter, Qos::AtMostOnce, None, &mut subscribe).map_err(not_mqtt)?;
+            let granted = handshake.ask(at, &subscribe, |packet| {
+                if let Packet::SubAck { reason, .. } = packet { Some(reason) } else { None }
+            })?;
+            if granted >= REFUSALS {
+                return Err(BrokerError::NoSubscription { at: at.clone(), filter: filter.to_owned() });
             }
         }
         handshake.finish().map_err(unreachable)
@@ -122,39 +149,48 @@ impl MqttConnection {
 
     /// Queues a PUBLISH.
     pub(super) fn publish(&mut self, topic: &str, qos: Qos, payload: &[u8]) {
-        let pkid = match qos {
+        let packet = match qos {
             Qos::AtMostOnce => 0,
             Qos::AtLeastOnce | Qos::ExactlyOnce => {
                 self.next_packet = self.next_packet.checked_add(1).unwrap_or(1);
                 self.next_packet
             }
         };
-        let topic = Bytes::copy_from_slice(topic.as_bytes());
-        let payload = Bytes::copy_from_slice(payload);
-        self.write(&Packet::Publish(Publish { dup: false, qos: level(qos), retain: false, topic, pkid, payload }));
+        let publish = Publish {
+            duplicate: false,
+            qos,
+            retain: false,
+            topic: topic.as_bytes(),
+            packet,
+            payload,
+            expires_in: None,
+            subscriptions: Vec::new(),
+        };
+        publish.write(VERSION, &mut self.outbox);
     }
 
     /// Octets that wait to be sent.
     pub(super) fn backlog(&self) -> usize {
-        self.outbox.len()
+        self.outbox.len() - self.sent
     }
 
     /// Sends what is queued, as far as the socket takes it; the rest goes when an event says that there is room again.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        while !self.outbox.is_empty() {
-            match self.stream.write(&self.outbox) {
+        while self.backlog() > 0 {
+            match self.stream.write(&self.outbox[self.sent..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(sent) => drop(self.outbox.split_to(sent)),
+                Ok(octets) => self.sent += octets,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        self.outbox.drain(..std::mem::take(&mut self.sent));
         Ok(())
     }
 
     /// Reads all that has come. Answers of the handshakes at QoS 1 and 2 are queued; flush afterwards.
-    pub(super) fn receive(&mut self, mut sink: impl FnMut(Received)) -> io::Result<()> {
+    pub(super) fn receive(&mut self, mut sink: impl FnMut(Received<'_>)) -> io::Result<()> {
         loop {
             match self.stream.read(&mut self.buffer) {
                 Ok(0) => return Err(ErrorKind::ConnectionAborted.into()),
@@ -163,48 +199,55 @@ impl MqttConnection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            while let Some(packet) = next_packet(&mut self.inbox).map_err(io::Error::other)? {
-                if let Some(received) = self.take(packet) {
+            let Self { inbox, outbox, .. } = self;
+            let mut rest = &inbox[..];
+            while let Some((frame, behind)) = Frame::cut(rest, MAX_PACKET).map_err(io::Error::other)? {
+                if let Some(received) = take(Packet::read(VERSION, frame).map_err(io::Error::other)?, outbox) {
                     sink(received);
                 }
+                rest = behind;
             }
+            let taken = inbox.len() - rest.len();
+            inbox.advance(taken);
         }
-    }
-
-    fn take(&mut self, packet: Packet) -> Option<Received> {
-        match packet {
-            Packet::Publish(publish) => {
-                match publish.qos {
-                    QoS::AtMostOnce => {}
-                    QoS::AtLeastOnce => self.write(&Packet::PubAck(PubAck { pkid: publish.pkid })),
-                    QoS::ExactlyOnce => self.write(&Packet::PubRec(PubRec { pkid: publish.pkid })),
-                }
-                Some(Received::Message(publish.payload))
-            }
-            Packet::PubAck(_) | Packet::PubComp(_) => Some(Received::Acknowledged),
-            Packet::PubRec(PubRec { pkid }) => {
-                self.write(&Packet::PubRel(PubRel { pkid }));
-                None
-            }
-            Packet::PubRel(PubRel { pkid }) => {
-                self.write(&Packet::PubComp(PubComp { pkid }));
-                None
-            }
-            _ => None,
-        }
-    }
-
-    fn write(&mut self, packet: &Packet) {
-        packet.write(&mut self.outbox, MAX_PACKET).expect("topics and payload sizes were checked with the options");
     }
 }
 
 /// What came over a connection.
 #[derive(Debug)]
-pub(super) enum Received {
-    Message(Bytes),
+pub(super) enum Received<'a> {
+    Message(&'a [u8]),
     /// PUBACK or PUBCOMP.
     Acknowledged,
+}
+
+/// Answers a packet as the handshakes at QoS 1 and 2 have it, and returns what it tells.
+fn take<'a>(packet: Packet<'a>, outbox: &mut Vec<u8>) -> Option<Received<'a>> {
+    let mut answer = |ack: Ack, packet| ack.write(VERSION, packet, outbox);
+    match packet {
+        Packet::Publish(publish) => {
+            match publish.qos {
+                Qos::AtMostOnce => {}
+                Qos::AtLeastOnce => answer(Ack::PubAck, publish.packet),
+                Qos::ExactlyOnce => answer(Ack::PubRec, publish.packet),
+            }
+            Some(Received::Message(publish.payload))
+        }
+        Packet::PubAck { .. } | Packet::PubComp { .. } => Some(Received::Acknowledged),
+        Packet::PubRec { packet, .. } => {
+            answer(Ack::PubRel, packet);
+            None
+        }
+        Packet::PubRel { packet } => {
+            answer(Ack::PubComp, packet);
+            None
+        }
+        Packet::ConnAck(_)
+        | Packet::SubAck { .. }
+        | Packet::UnsubAck { .. }
+        | Packet::PingResp
+        | Packet::Disconnect { .. } => None,
+    }
 }
 
 /// A connection that may still be waited for.
@@ -230,14 +273,21 @@ impl Handshake {
     }
 
     /// Sends a packet and waits for the one that answers it.
-    fn ask(&mut self, at: &BrokerAddress, packet: &Packet) -> Result<Packet, BrokerError> {
+    fn ask<T>(
+        &mut self,
+        at: &BrokerAddress,
+        octets: &[u8],
+        answer: impl Fn(Packet<'_>) -> Option<T>,
+    ) -> Result<T, BrokerError> {
         let unreachable = |source| BrokerError::Unreachable { at: at.clone(), source };
         let not_mqtt = |source| BrokerError::NotMqtt { at: at.clone(), source };
-        let mut octets = BytesMut::new();
-        packet.write(&mut octets, MAX_PACKET).map_err(not_mqtt)?;
-        self.stream.write_all(&octets).map_err(unreachable)?;
+        self.stream.write_all(octets).map_err(unreachable)?;
         loop {
-            if let Some(answer) = next_packet(&mut self.inbox).map_err(not_mqtt)? {
+            if let Some((frame, rest)) = Frame::cut(&self.inbox, MAX_PACKET).map_err(|error| not_mqtt(error.into()))? {
+                let packet = Packet::read(VERSION, frame).map_err(|error| not_mqtt(error.into()))?;
+                let answer = answer(packet).ok_or_else(|| not_mqtt(NotMqtt::Unexpected))?;
+                let taken = self.inbox.len() - rest.len();
+                self.inbox.advance(taken);
                 return Ok(answer);
             }
             let mut buffer = [0; 1024];
@@ -253,26 +303,11 @@ impl Handshake {
         Ok(MqttConnection {
             stream: TcpStream::from_std(self.stream),
             inbox: self.inbox,
-            outbox: BytesMut::new(),
+            outbox: Vec::new(),
+            sent: 0,
             buffer: vec![0; READ_OCTETS].into(),
             next_packet: 0,
         })
-    }
-}
-
-fn next_packet(inbox: &mut BytesMut) -> Result<Option<Packet>, CodecError> {
-    match Packet::read(inbox, MAX_PACKET) {
-        Ok(packet) => Ok(Some(packet)),
-        Err(CodecError::InsufficientBytes(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn level(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-        Qos::ExactlyOnce => QoS::ExactlyOnce,
     }
 }
 

@@ -93,11 +93,11 @@ pub(super) fn run(plan: &Plan, broker: &BrokerAddress, qos: Qos) -> Result<Plain
         for event in &events {
             heard_at = now();
             if event.token() == SUBSCRIBER {
-                let arrive = |received| arrive(received, plan, qos, &mut publishers, &mut flow, now());
+                let arrive = |received: Received<'_>| arrive(received, plan, qos, &mut publishers, &mut flow, now());
                 subscriber.receive(arrive).map_err(RunError::BrokerLost)?;
             } else if let Some(publisher) = publishers.get_mut(event.token().0) {
                 let mut answers = 0;
-                let count = |received| answers += u32::from(matches!(received, Received::Acknowledged));
+                let count = |received: Received<'_>| answers += u32::from(matches!(received, Received::Acknowledged));
                 publisher.connection.receive(count).map_err(RunError::BrokerLost)?;
                 publisher.connection.flush().map_err(RunError::BrokerLost)?;
                 for _ in 0..answers {
@@ -115,9 +115,9 @@ pub(super) fn run(plan: &Plan, broker: &BrokerAddress, qos: Qos) -> Result<Plain
     Ok(PlainOutcome { qos, flow, per_second })
 }
 
-fn arrive(received: Received, plan: &Plan, qos: Qos, publishers: &mut [Publisher], flow: &mut Flow, now: Instant) {
+fn arrive(received: Received<'_>, plan: &Plan, qos: Qos, publishers: &mut [Publisher], flow: &mut Flow, now: Instant) {
     let Received::Message(payload) = received else { return };
-    let Some(stamp) = Stamp::read(&payload).filter(|stamp| stamp.run == plan.run) else { return };
+    let Some(stamp) = Stamp::read(payload).filter(|stamp| stamp.run == plan.run) else { return };
     let Some(publisher) = publishers.get_mut(stamp.device as usize) else { return };
     match publisher.seen.note(stamp.sequence, publisher.begun) {
         Some(true) => {
