@@ -21,8 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the way of DISCONNECT to the broker, with nothing before it, and for the broker to close.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An attempt that is ready to be made.
-#[derive(Debug)]
+/// An attempt that is ready to be made. Not to be shown: the password is in it.
 pub(super) struct Opening {
     dialer: Dialer,
     version: Version,

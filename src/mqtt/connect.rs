@@ -4,8 +4,8 @@ use super::packet::PacketError;
 use super::{Version, v4, v5};
 use crate::wire::Qos;
 
-/// What a client asks of the broker.
-#[derive(Clone, Debug)]
+/// What a client asks of the broker. Not to be shown: the password is in it.
+#[derive(Clone)]
 pub struct Connect<'a> {
     pub client_id: &'a str,
     pub username: Option<&'a str>,

@@ -5,6 +5,8 @@
 //! been taken note of, and an acknowledgement never goes to another connection than the one its message came on. While
 //! the core does not take the events nothing is read from the broker, as MQTT's flow control wants it.
 
+mod failing;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,56 +16,47 @@ use rustls::ClientConfig;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::access::Events;
-use super::alarm::Alarm;
-use super::backoff::Backoff;
-use super::commands::{Receiver, Taken};
-use super::failure::{Failure, Moment, Standing, cut_short_hint};
-use super::in_flight::Publish;
-use super::inbound::Inbound;
-use super::ledger::{Commits, KeepError, Ledger};
-use super::line::{Happening, Line};
-use super::link::Link;
-use super::load::Load;
-use super::opening::{DISCONNECT_TIMEOUT, Opening};
-use super::outbound::Outbound;
-use super::purpose::{Attempt, Purpose, Stage};
-use super::requests::Request;
-use super::session::{Session, acknowledge};
-use super::settings::BrokerSettings;
-use super::turns::{Turn, Turns};
-use super::versions::{Proven, first_version, next_version};
-use super::window::Window;
+use crate::broker::access::Events;
+use crate::broker::alarm::Alarm;
+use crate::broker::backoff::Backoff;
+use crate::broker::commands::{Receiver, Taken};
+use crate::broker::failure::{Failure, Standing};
+use crate::broker::in_flight::Publish;
+use crate::broker::inbound::Inbound;
+use crate::broker::ledger::{Commits, KeepError, Ledger};
+use crate::broker::line::{Happening, Line};
+use crate::broker::link::Link;
+use crate::broker::load::Load;
+use crate::broker::opening::{DISCONNECT_TIMEOUT, Opening};
+use crate::broker::outbound::Outbound;
+use crate::broker::purpose::{Purpose, Stage};
+use crate::broker::requests::Request;
+use crate::broker::session::{Session, acknowledge};
+use crate::broker::settings::BrokerSettings;
+use crate::broker::turns::{Turn, Turns};
+use crate::broker::versions::{Proven, first_version};
+use crate::broker::window::Window;
 use crate::core::{BrokerCommand, BrokerEvent, BrokerOffer, ConnId, PublishOutcome, Token};
 use crate::mqtt::{ConnAck, Version};
-
-/// A connection that held this long was a good one: the next attempt after it comes soon.
-const STABLE: Duration = Duration::from_secs(30);
-
-/// Connections that the broker ended soon after they were made, after which it looks like more than bad luck.
-const CUT_SHORT_OFTEN: u32 = 3;
-
-/// That the gateway's own connection stays down is reported again after this time.
-const REMINDER: Duration = Duration::from_secs(60);
 
 /// What is left to send, its answers and DISCONNECT may take this long.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a connection is told before it starts.
-pub(super) struct Setup {
-    pub(super) conn: ConnId,
-    pub(super) settings: BrokerSettings,
-    pub(super) tls: Option<Arc<ClientConfig>>,
-    pub(super) purpose: Purpose,
-    pub(super) proven: Proven,
+pub(in crate::broker) struct Setup {
+    pub(in crate::broker) conn: ConnId,
+    pub(in crate::broker) settings: BrokerSettings,
+    pub(in crate::broker) tls: Option<Arc<ClientConfig>>,
+    pub(in crate::broker) purpose: Purpose,
+    pub(in crate::broker) proven: Proven,
     /// With one, what is under way at QoS 2 outlives the process.
-    pub(super) ledger: Option<Ledger>,
+    pub(in crate::broker) ledger: Option<Ledger>,
     /// Where each attempt to connect waits for its turn, if it has to.
-    pub(super) turns: Option<Turns>,
-    pub(super) events: Events,
+    pub(in crate::broker) turns: Option<Turns>,
+    pub(in crate::broker) events: Events,
 }
 
-pub(super) struct Driver {
+pub(in crate::broker) struct Driver {
     setup: Setup,
     commands: Receiver,
     session: Session,
@@ -106,7 +99,7 @@ struct Over;
 type Committed = Result<Vec<(Token, PublishOutcome)>, KeepError>;
 
 impl Driver {
-    pub(super) fn new(setup: Setup, commands: Receiver, load: Arc<Load>) -> Self {
+    pub(in crate::broker) fn new(setup: Setup, commands: Receiver, load: Arc<Load>) -> Self {
         let Setup { settings, purpose, proven, ledger, .. } = &setup;
         let mut outbound = Outbound::new(load, settings.retained, ledger.clone());
         let mut inbound = Inbound::default();
@@ -133,7 +126,7 @@ impl Driver {
     }
 
     /// Runs to the end of the connection. By reference: by value the driver would have two places in its task.
-    pub(super) async fn run(&mut self) {
+    pub(in crate::broker) async fn run(&mut self) {
         loop {
             let wake = self.wake().await;
             if self.turn(wake).is_err() || self.emit().await.is_err() {
@@ -344,84 +337,6 @@ impl Driver {
         }
     }
 
-    fn on_failure(&mut self, failure: &Failure) -> Result<(), Over> {
-        let now = Instant::now();
-        let (moment, attempt) = match self.line {
-            Line::Up { since, .. } => {
-                self.session.disconnected();
-                let early = now.duration_since(since) < STABLE;
-                if !early {
-                    self.backoff.reset();
-                    self.cut_short = 0;
-                }
-                let suspicious = early && failure.may_be_the_packet();
-                self.cut_short += u32::from(suspicious);
-                (Moment::Up, if suspicious { self.broke_early() } else { Attempt::Resume })
-            }
-            Line::Resting { .. } | Line::Queuing(_) | Line::Opening { .. } | Line::Parting(_) => {
-                self.session.outbound.excuse();
-                self.setup.ledger.iter().for_each(Ledger::excuse);
-                (Moment::Connecting, Attempt::Resume)
-            }
-        };
-        // What is too large would be repeated in vain. As a new message it is refused.
-        let attempt = if matches!(failure, Failure::TooLarge) { Attempt::Afresh } else { attempt };
-        self.line = Line::Resting { until: now };
-        if self.phase != Phase::Running {
-            return Err(Over);
-        }
-        let Setup { conn, settings, proven, .. } = &self.setup;
-        let mut reason = failure.explain(moment, self.version, settings);
-        if self.cut_short >= CUT_SHORT_OFTEN && moment == Moment::Up {
-            reason.push_str(&cut_short_hint(settings));
-        }
-        let version = self.version;
-        self.version = next_version(settings.protocol, version, proven.get(), moment, failure);
-        if self.version == Version::V311 && version == Version::V5 {
-            debug!(conn = conn.0, "{reason}; trying {}", self.version);
-            return Ok(());
-        }
-        let pause = self.backoff.pause();
-        debug!(conn = conn.0, "{reason}; next attempt in {pause:?}");
-        self.line = Line::Resting { until: now + pause };
-        match attempt {
-            Attempt::Resume => {}
-            Attempt::Afresh => self.begin_afresh(failure, &reason),
-        }
-        self.report(now, moment, reason, failure);
-        Ok(())
-    }
-
-    /// Gives the session up. What was under way is sent again, as far as that is allowed, or answered with `Lost`.
-    fn begin_afresh(&mut self, failure: &Failure, reason: &str) {
-        let cause = match failure {
-            Failure::TooLarge => "a message under way has become too large for the broker",
-            Failure::Io(_)
-            | Failure::Tls(_)
-            | Failure::Refused(_)
-            | Failure::Closed
-            | Failure::TimedOut
-            | Failure::Silent
-            | Failure::Disconnected { .. }
-            | Failure::NotKept(_)
-            | Failure::Garbage(_) => "the broker ends one connection after the other with the same packet under way",
-        };
-        let Setup { conn, purpose, ledger, .. } = &self.setup;
-        warn!(conn = conn.0, "{cause}: the session begins anew, and what was under way is sent again ({reason})");
-        self.session.outbound.session_lost(&mut self.session.out);
-        if let Some(ledger) = ledger {
-            ledger.forget();
-        }
-        self.stage = purpose.stage(ledger.as_ref());
-    }
-
-    /// Asks who is suspected of what the broker ended the connection for.
-    fn broke_early(&mut self) -> Attempt {
-        let attempt = self.session.outbound.broke_early();
-        let earlier = self.setup.ledger.as_ref().is_some_and(Ledger::broke_early);
-        if earlier { Attempt::Afresh } else { attempt }
-    }
-
     fn on_commit(&mut self, committed: Committed) {
         let conn = self.setup.conn.0;
         match committed {
@@ -442,24 +357,6 @@ impl Driver {
                 Err(_) => return,
             }
         }
-    }
-
-    /// Tells the core that the connection is down. Whether a client may connect hangs on each single attempt; of the
-    /// gateway's own connection the core hears at once, when the reason changes, and now and then.
-    fn report(&mut self, now: Instant, moment: Moment, reason: String, failure: &Failure) {
-        match self.setup.purpose {
-            Purpose::Client(_) => {}
-            Purpose::Gateway | Purpose::Probe => {
-                let known = self.reported.as_ref().is_some_and(|(at, former)| {
-                    moment == Moment::Connecting && *former == reason && now.duration_since(*at) < REMINDER
-                });
-                if known {
-                    return;
-                }
-                self.reported = Some((now, reason.clone()));
-            }
-        }
-        self.session.out.push(BrokerEvent::Down { reason, refusal: failure.refusal(self.standing) });
     }
 
     /// Sends the batch. While the core does not take it, everything here rests.
@@ -499,7 +396,7 @@ fn send(link: &mut Link, offer: BrokerOffer, window: Window, session: &mut Sessi
     }
 }
 
-pub(super) fn offer(connack: &ConnAck) -> BrokerOffer {
+pub(in crate::broker) fn offer(connack: &ConnAck) -> BrokerOffer {
     let ConnAck { max_qos, retain, subscription_ids, max_packet, .. } = *connack;
     BrokerOffer { max_qos, retain, subscription_ids, max_packet }
 }
