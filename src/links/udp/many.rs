@@ -11,7 +11,7 @@ use nix::sys::socket::{
 use rustix::net::addr::SocketAddrArg;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 
 use super::outbox::Waiting;
 use super::receive::{Datagram, MAX_DATAGRAM};
@@ -22,6 +22,21 @@ const HEAD: usize = 512;
 const TAIL: usize = MAX_DATAGRAM - HEAD;
 /// Datagrams that are asked for when there were hardly any the last time.
 const FEWEST: usize = 8;
+
+/// A socket that can be waited for.
+pub(super) type Socket = AsyncFd<StdUdpSocket>;
+
+/// Makes a socket one that can be waited for.
+///
+/// For datagrams only: each one sent leaves room for another when it is taken up at the other end, and who waited for
+/// room too would be woken by every one of them.
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe, for types that may close their descriptor; this one does not"
+)]
+pub(super) fn wait_for(socket: StdUdpSocket) -> io::Result<Socket> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}
 
 /// Datagrams that were taken from a socket at once.
 #[derive(Debug)]
@@ -48,9 +63,9 @@ struct Arrived {
 
 impl Inbox {
     /// Prepares to take up to `batch` datagrams at once from a socket.
-    pub(super) fn new(socket: &UdpSocket, batch: usize) -> Self {
+    pub(super) fn new(socket: &Socket, batch: usize) -> Self {
         // Refused by no Linux since 2.6.33. Without it drops go unseen, and nothing else is wrong.
-        let _ = setsockopt(socket, sockopt::RxqOvfl, &1);
+        let _ = setsockopt(socket.get_ref(), sockopt::RxqOvfl, &1);
         let zeroed = |octets| vec![0; octets].into_boxed_slice();
         let (heads, tails) = (zeroed(batch * HEAD), zeroed(batch * TAIL));
         Self { heads, tails, batch, ask: FEWEST.min(batch), arrived: Vec::new(), taken: 0, dropped: 0 }
@@ -67,11 +82,11 @@ impl Inbox {
     }
 
     /// Takes the datagrams that are there; an empty inbox only.
-    pub(super) fn fill(&mut self, socket: &UdpSocket) -> io::Result<()> {
+    pub(super) fn fill(&mut self, socket: &Socket) -> io::Result<()> {
         debug_assert!(self.is_empty(), "datagrams would be lost");
         self.arrived.clear();
         self.taken = 0;
-        let outcome = socket.try_io(Interest::READABLE, || {
+        let outcome = socket.try_io(Interest::READABLE, |socket| {
             self.receive(socket)?;
             // Fewer than could be: the kernel found its queue empty at the end. That the socket is no longer readable
             // is said here, which saves the call to learn it. What comes from now on makes it readable again.
@@ -93,7 +108,7 @@ impl Inbox {
         Some(Datagram { from, head, tail })
     }
 
-    fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
+    fn receive(&mut self, socket: &StdUdpSocket) -> io::Result<()> {
         let slots = self.heads.chunks_exact_mut(HEAD).zip(self.tails.chunks_exact_mut(TAIL)).take(self.ask);
         let mut slots: Vec<_> = slots.map(|(head, tail)| [IoSliceMut::new(head), IoSliceMut::new(tail)]).collect();
         // Made anew each time: they are bound to their thread, which a task is not, and the kernel overwrites in them

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -133,8 +132,8 @@ impl UdpLink {
         let error = |source| OpenError::new(settings.listen, source);
         let local = socket.local_addr().map_err(error)?;
         let buffers = Buffers::ask(SockRef::from(&socket), settings);
-        let receiver = socket.try_clone().and_then(UdpSocket::from_std).map_err(error)?;
-        let receiver = Receiver::new(id, receiver, Cast::Unicast, settings.batch);
+        let receiver = socket.try_clone().map_err(error)?;
+        let receiver = Receiver::new(id, receiver, Cast::Unicast, settings.batch).map_err(error)?;
         tasks.spawn(id, receive(id, receiver, events.clone()));
         let mut members = Vec::new();
         for membership in Membership::all(&settings.multicast) {

@@ -9,7 +9,6 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSo
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -187,8 +186,8 @@ impl Supervisor {
     async fn receive(&self, Joined { socket, interface, .. }: Joined) -> Ended {
         // The system may allow less, or refuse: the buffer it has will do.
         let _ = SockRef::from(&socket).set_recv_buffer_size(self.receive_buffer);
-        let mut receiver = match UdpSocket::from_std(socket) {
-            Ok(socket) => Receiver::new(self.link, socket, Cast::Group, self.batch),
+        let mut receiver = match Receiver::new(self.link, socket, Cast::Group, self.batch) {
+            Ok(receiver) => receiver,
             Err(error) => return Ended::Failed(error),
         };
         let mut look = interval(LOOK_EVERY);

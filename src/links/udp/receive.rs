@@ -1,14 +1,13 @@
 //! The receiving side of a socket: datagrams become batches of frames, and what the kernel dropped is told.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::link_address;
-use super::system::Inbox;
+use super::system::{Inbox, Socket, wait_for};
 use crate::core::{Cast, LinkId};
 use crate::links::batch::BatchPool;
 use crate::links::{FrameBatch, LinkEvent};
@@ -32,7 +31,7 @@ pub(super) struct Datagram<'a> {
 #[derive(Debug)]
 pub(super) struct Receiver {
     link: LinkId,
-    socket: UdpSocket,
+    socket: Socket,
     /// Whom the socket is for.
     cast: Cast,
     inbox: Inbox,
@@ -41,10 +40,11 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Takes over a socket, to take up to `batch` datagrams from it at a time.
-    pub(super) fn new(link: LinkId, socket: UdpSocket, cast: Cast, batch: usize) -> Self {
+    /// Takes over a socket that does not block, to take up to `batch` datagrams from it at a time.
+    pub(super) fn new(link: LinkId, socket: UdpSocket, cast: Cast, batch: usize) -> io::Result<Self> {
+        let socket = wait_for(socket)?;
         let (inbox, pool) = (Inbox::new(&socket, batch), BatchPool::new(link));
-        Self { link, socket, cast, inbox, pool, drops: Drops::default() }
+        Ok(Self { link, socket, cast, inbox, pool, drops: Drops::default() })
     }
 
     /// Waits for datagrams and takes those that are there. Can be dropped without losing any.
@@ -52,7 +52,9 @@ impl Receiver {
         while self.inbox.is_empty() {
             match self.inbox.fill(&self.socket) {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.socket.readable().await?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let _ready = self.socket.readable().await?;
+                }
                 // The ICMP answer to a datagram of ours: one peer is gone, not the socket.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {}
                 Err(error) => return Err(error),

@@ -8,6 +8,14 @@ use tokio::net::UdpSocket;
 use super::outbox::Waiting;
 use super::receive::{Datagram, MAX_DATAGRAM};
 
+/// A socket that can be waited for.
+pub(super) type Socket = UdpSocket;
+
+/// Makes a socket one that can be waited for.
+pub(super) fn wait_for(socket: StdUdpSocket) -> io::Result<Socket> {
+    UdpSocket::from_std(socket)
+}
+
 /// The datagram that was taken last.
 #[derive(Debug)]
 pub(super) struct Inbox {
@@ -19,7 +27,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// Prepares to take datagrams from a socket. How many at once is the system's business.
-    pub(super) fn new(_: &UdpSocket, _: usize) -> Self {
+    pub(super) fn new(_: &Socket, _: usize) -> Self {
         let octets = vec![0; MAX_DATAGRAM].into_boxed_slice();
         Self { octets, from: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), arrived: None }
     }
@@ -34,7 +42,7 @@ impl Inbox {
     }
 
     /// Takes a datagram that is there; an empty inbox only.
-    pub(super) fn fill(&mut self, socket: &UdpSocket) -> io::Result<()> {
+    pub(super) fn fill(&mut self, socket: &Socket) -> io::Result<()> {
         let (length, from) = socket.try_recv_from(&mut self.octets)?;
         (self.arrived, self.from) = (Some(length), from);
         Ok(())

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::*;
@@ -204,11 +205,13 @@ mod one_datagram_in_one_call {
     use super::*;
     use crate::links::udp::outbox::Waiting;
     use crate::links::udp::receive::Datagram;
-    use crate::links::udp::single::{Inbox, send_all};
+    use crate::links::udp::single::{Inbox, send_all, wait_for};
 
     #[tokio::test]
     async fn datagrams_leave_and_arrive_whole_and_in_order() {
-        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let receiver = StdUdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let receiver = wait_for(receiver).unwrap();
         let sender = StdUdpSocket::bind("127.0.0.1:0").unwrap();
         let to = receiver.local_addr().unwrap();
         let octets = b"onethree";

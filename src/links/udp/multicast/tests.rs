@@ -1,6 +1,7 @@
 //! Over the loopback interface, with frames that never leave the machine.
 
 use socket2::{InterfaceIndexOrAddress, SockRef};
+use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::*;
