@@ -1,5 +1,7 @@
 //! What a person should know, as values; the shell puts them into words.
 
+use std::time::Duration;
+
 use bytestring::ByteString;
 use thiserror::Error;
 
@@ -109,6 +111,20 @@ pub enum Notice {
     KeptRefused {
         topic: TopicName,
         reason: Option<BrokerReason>,
+    },
+    /// A message that has waited was dropped, although nobody has refused it. Nobody's is from or for the empty client id.
+    Outdated {
+        client_id: ByteString,
+        topic: TopicName,
+        bound: Bound,
+        why: Outdated,
+    },
+    /// All that was kept for the broker while it was away has gone out; `superseded` messages had given way to newer
+    /// ones of their topic.
+    KeptHandedOver {
+        messages: usize,
+        superseded: usize,
+        took: Duration,
     },
     /// Another gateway has been heard for the first time, or after it was gone.
     GatewayHeard {
@@ -242,6 +258,23 @@ pub enum Refused {
     WillQos,
     #[error("WILLMSGUPD: it has no will topic, and a message without one can never be published")]
     WillMessageWithoutTopic,
+}
+
+/// Whom a message waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The client has sent it.
+    ForBroker,
+    ForClient,
+}
+
+/// What makes a message that waits useless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outdated {
+    /// It has waited for longer than `max_age` of `[outage]` or of its `[[queue]]` rule.
+    TooOld,
+    /// A newer one of its topic has come, and only the newest is to wait.
+    Superseded,
 }
 
 /// Why a message never reached its client.
