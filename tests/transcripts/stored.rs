@@ -180,13 +180,13 @@ fn a_qos_1_message_for_a_client_that_is_there_waits_for_no_store() {
 fn what_a_client_hears_keeps_its_order() {
     let mut world = connected();
     world.client("C").sends(&frames::register("one", 1));
-    world.client("C").says("0216");
+    world.client("C").says("04100009 PUBREL");
     world.client("C").sends(&frames::register("two", 2));
     world.store().stores_one();
-    world.client("C").hears("070b0002000100").hears("0217");
+    world.client("C").hears("070b0002000100").hears("040e0009");
     world.store().stores_one();
     world.client("C").hears("070b0003000200");
-    world.client("C").says("0216").hears("0217");
+    world.client("C").says("04100009 PUBREL").hears("040e0009");
 }
 
 #[test]
