@@ -137,6 +137,7 @@ fn is_common_to_requests(what: Refused) -> bool {
     let common = [
         Refused::TooManyPublishes,
         Refused::BrokerDown,
+        Refused::SubscribeWithoutBroker,
         Refused::BrokerBusy,
         Refused::SubscribeLost,
         Refused::StoreFails,

@@ -224,7 +224,7 @@ pub enum Refused {
     AnonymousOff,
     #[error("PUBLISH: more QoS -1 messages than limits.qos_minus_one_per_second")]
     AnonymousRate,
-    #[error("there is no connection to the broker")]
+    #[error("PUBLISH: there is no connection to the broker")]
     BrokerDown,
     #[error("PUBLISH: the queue to the broker is full, or the connection has just broken (limits.broker_queue)")]
     BrokerBusy,
@@ -234,6 +234,8 @@ pub enum Refused {
     NotKept,
     #[error("PUBLISH: there is no connection to the broker, and as many messages as [outage] allows wait for it")]
     TooManyKept,
+    #[error("SUBSCRIBE: there is no connection to the broker")]
+    SubscribeWithoutBroker,
     #[error("SUBSCRIBE: the broker did not answer: the connection broke, or limits.broker_queue is reached")]
     SubscribeLost,
     #[error("SUBSCRIBE: QoS -1 cannot be subscribed to")]

@@ -57,7 +57,7 @@ fn a_client_connects_and_publishes_while_the_broker_is_away() {
     world.client("C").says("080c200001000778 QoS 1").hears("070d0001000700");
     world.client("C").says("080c400001000878 QoS 2").hears("040f0008").says("04100008").hears("040e0008");
     world.client("C").sends(&frames::subscribe("a/b", 1, 9)).hears("0813000000000901");
-    world.notes("refused c1: BrokerDown");
+    world.notes("refused c1: SubscribeWithoutBroker");
     world.broker().comes_up();
     let first = world.broker().gets("PUBLISH q1 a/b x");
     let second = world.broker().gets("PUBLISH q2 a/b x");
