@@ -4,7 +4,7 @@
 
 use super::World;
 use super::frames;
-use super::world::Session::Clean;
+use super::world::Session::{Clean, Persistent};
 
 /// A client at C, and a store that the test holds back.
 fn connected() -> World {
@@ -290,4 +290,40 @@ fn beyond_a_limit_no_more_frames_wait_for_the_store() {
     world.store().stores();
     world.client("C").hears("070b0001000100").hears("070b0002000200");
     world.client("C").sends(&frames::register("three", 3)).hears("070b0003000300");
+}
+
+#[test]
+fn what_a_client_repeats_changes_nothing_in_the_store() {
+    for with_broker in [World::with_broker, World::with_an_old_broker] {
+        let mut world = with_broker();
+        world.client("C").connects_with_will("c1", Persistent, "will", "bye");
+        world.client("C").registers("a/b", 1);
+        world.client("C").subscribes("a/b", 1, 1);
+        world.broker().publishes("a/b", 1, "x");
+        world.client("C").hears("080c200001000178").says("070d0001000100");
+        world.broker().gets("ACK 1");
+        world.store().writes();
+        for _ in 0..3 {
+            world.client("C").connects_with_will("c1", Persistent, "will", "bye");
+            world.client("C").registers("a/b", 1);
+            world.client("C").subscribes("a/b", 1, 1);
+            world.client("C").says("071a2077696c6c WILLTOPICUPD").hears("031b00");
+            world.client("C").says("051c627965 WILLMSGUPD").hears("031d00");
+            assert_eq!(world.store().writes(), 0);
+        }
+    }
+}
+
+#[test]
+fn two_clients_that_repeat_one_subscription_in_turn_are_told_apart() {
+    let mut world = World::with_broker();
+    for (name, client_id) in [("C", "c1"), ("D", "c2")] {
+        world.client(name).connects(client_id);
+        world.client(name).subscribes("ab", 1, 1);
+    }
+    world.store().writes();
+    world.client("D").subscribes("ab", 1, 1);
+    assert_eq!(world.store().writes(), 0);
+    world.client("C").subscribes("ab", 1, 1);
+    assert!(world.store().writes() > 0);
 }
