@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::core::{ConnectRefusal, Instant, LossReason, Notice, Refused};
+use crate::core::{Bound, ConnectRefusal, Instant, LossReason, Notice, Outdated, Refused};
 
 /// How long the others are counted before the count is said.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -30,6 +30,7 @@ enum Cause {
     Request(Refused),
     Anonymous(Refused),
     Loss(LossReason),
+    TooOld(Bound),
 }
 
 impl CommonCauses {
@@ -86,7 +87,9 @@ impl Cause {
             Notice::Refused { what, .. } => is_common_to_requests(*what).then_some(Self::Request(*what)),
             Notice::AnonymousRefused { what: what @ Refused::AnonymousRate, .. } => Some(Self::Anonymous(*what)),
             Notice::ClientLost { reason: reason @ LossReason::BrokerGone, .. } => Some(Self::Loss(*reason)),
-            Notice::AnonymousRefused { .. }
+            Notice::Outdated { bound, why: Outdated::TooOld, .. } => Some(Self::TooOld(*bound)),
+            Notice::Outdated { why: Outdated::Superseded, .. }
+            | Notice::AnonymousRefused { .. }
             | Notice::ClientLost { .. }
             | Notice::ClientConnected { .. }
             | Notice::ClientMoved { .. }
@@ -104,6 +107,7 @@ impl Cause {
             | Notice::QueueOverflow { .. }
             | Notice::SubscriptionLost { .. }
             | Notice::KeptRefused { .. }
+            | Notice::KeptHandedOver { .. }
             | Notice::GatewayHeard { .. }
             | Notice::GatewayGone { .. }
             | Notice::Stray { .. }
@@ -133,6 +137,7 @@ fn is_common_to_requests(what: Refused) -> bool {
     let common = [
         Refused::TooManyPublishes,
         Refused::BrokerDown,
+        Refused::SubscribeWithoutBroker,
         Refused::BrokerBusy,
         Refused::SubscribeLost,
         Refused::StoreFails,
@@ -149,6 +154,12 @@ impl fmt::Display for Cause {
             Self::Request(what) => write!(f, "requests of clients were refused: {what}"),
             Self::Anonymous(what) => write!(f, "publishes without connection were dropped: {what}"),
             Self::Loss(reason) => write!(f, "clients are lost: {reason}"),
+            Self::TooOld(Bound::ForBroker) => f.write_str(
+                "accepted messages were dropped: they waited longer for the broker than max_age of [outage]",
+            ),
+            Self::TooOld(Bound::ForClient) => f.write_str(
+                "messages for devices were dropped: they waited longer than max_age of their [[queue]] rule",
+            ),
         }
     }
 }
@@ -156,6 +167,7 @@ impl fmt::Display for Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::topics::TopicName;
     use crate::core::{LinkAddress, LinkId, Peer};
 
     fn at(seconds: u64) -> Instant {
@@ -194,6 +206,21 @@ mod tests {
     fn what_is_a_client_s_own_doing_is_always_said() {
         let mut causes = CommonCauses::default();
         assert!((0..10).all(|_| causes.may_speak(at(0), &refused(ConnectRefusal::EmptyClientId))));
+    }
+
+    #[test]
+    fn messages_that_grow_too_old_are_counted_by_whom_they_wait_for() {
+        let mut causes = CommonCauses::default();
+        let outdated = |bound, why| Notice::Outdated {
+            client_id: "c1".into(),
+            topic: TopicName::parse(b"a").unwrap(),
+            bound,
+            why,
+        };
+        assert!(causes.may_speak(at(0), &outdated(Bound::ForBroker, Outdated::TooOld)));
+        assert!(causes.may_speak(at(0), &outdated(Bound::ForClient, Outdated::TooOld)));
+        assert!((0..9).all(|_| !causes.may_speak(at(1), &outdated(Bound::ForBroker, Outdated::TooOld))));
+        assert_eq!(causes.at_work.iter().map(|known| known.left_out).collect::<Vec<_>>(), [9, 0]);
     }
 
     #[test]

@@ -262,9 +262,7 @@ impl Driver {
             }
             StoreEvent::Failing { reason, remedy } => {
                 error!("the store cannot write: {reason}; {remedy}");
-                if self.keeping.goes_on_without() {
-                    warn!("what is accepted meanwhile does not survive a restart, as on_failure = \"continue\" says");
-                }
+                warn!("{}", self.keeping.meanwhile());
                 self.promises.on_failing(&reason);
                 self.handle(self.now(), Input::StoreFailing, &[]);
             }

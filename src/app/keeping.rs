@@ -64,6 +64,8 @@ impl Keeping {
         let dir = &path::absolute(dir).unwrap_or_else(|_| dir.clone());
         let (store, found) = match open_patiently(dir, config.keeping.settings) {
             Ok(opened) => opened,
+            // Two gateways must not share a directory; that is no trouble with the disk.
+            Err(problem @ OpenError::InUse { .. }) => anyhow::bail!("{problem}"),
             Err(problem) if config.keeping.durability == Durability::BestEffort => {
                 error!("{problem}");
                 warn!(
@@ -112,11 +114,17 @@ impl Keeping {
         Some(Arc::new(Keeper { session, last, writer, durability: self.durability }))
     }
 
-    /// Whether the gateway goes on accepting while the store cannot write.
-    pub(super) fn goes_on_without(&self) -> bool {
+    /// What it means that the store cannot write, for as long as that lasts.
+    pub(super) fn meanwhile(&self) -> &'static str {
         match self.durability {
-            Durability::BestEffort => true,
-            Durability::Nothing | Durability::Strict => false,
+            Durability::BestEffort => {
+                "what is accepted meanwhile does not survive a restart, as on_failure = \"continue\" says"
+            }
+            Durability::Nothing | Durability::Strict => {
+                "meanwhile devices are told congestion where something would have to be stored, and messages at QoS 1 and \
+                 2 for sleeping devices stay with the broker; in mode \"aggregating\", once as many of them wait as it \
+                 sends ahead, those for all other devices wait behind them"
+            }
         }
     }
 

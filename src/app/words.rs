@@ -6,7 +6,8 @@ use std::time::Duration;
 use tracing::{Level, enabled, event, warn};
 
 use super::common_causes::CommonCauses;
-use crate::core::{Instant, Notice, Peer, Refused};
+use super::store_words::counted;
+use crate::core::{Bound, Instant, Notice, Outdated, Peer, Refused};
 use crate::wire::Quoted;
 
 /// Lines per second; a network of broken devices must not fill the disk.
@@ -168,6 +169,34 @@ impl Words {
                 let why =
                     reason.map_or_else(|| "it is larger than the broker accepts".to_owned(), |why| why.to_string());
                 say!(WARN, "a message on {:?} that was kept for the broker was dropped: {why}", topic.as_str());
+            }
+            Notice::Outdated { client_id, topic, bound, why } => {
+                let topic = topic.as_str();
+                let (whose, limit) = match bound {
+                    Bound::ForBroker => ("accepted from", "for the broker than max_age of [outage]"),
+                    Bound::ForClient => ("for", "than max_age of its [[queue]] rule"),
+                };
+                match why {
+                    Outdated::TooOld => say!(
+                        WARN,
+                        client = &**client_id,
+                        "a message on {topic:?} {whose} client {client_id:?} was dropped: it waited longer {limit}"
+                    ),
+                    // What a rule of the configuration asks for, message by message.
+                    Outdated::Superseded => say!(
+                        DEBUG,
+                        client = &**client_id,
+                        "a message on {topic:?} {whose} client {client_id:?} gave way to a newer one"
+                    ),
+                }
+            }
+            Notice::KeptHandedOver { messages, superseded, took } => {
+                let messages = counted(*messages, "kept message", "kept messages");
+                let older = match superseded {
+                    0 => String::new(),
+                    superseded => format!("; {superseded} more had given way to newer ones of their topic"),
+                };
+                say!(INFO, "handed over to the broker: {messages} in {:.1} s{older}", took.as_secs_f64());
             }
             Notice::GatewayHeard { peer, gw_id } => {
                 say!(INFO, "another gateway, with id {gw_id}, is heard from {}", address(*peer));

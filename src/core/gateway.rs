@@ -553,7 +553,8 @@ impl Gateway {
         let unsaved = session.unsaved();
         if self.journal.awaits(unsaved) {
             let limit = self.settings.limits.withheld_frames;
-            self.stats.withheld_dropped += self.journal.withhold_frames(out, start, unsaved, limit);
+            let harmless = |message: &wire::Message<'_>| session.says_only_that_we_are_here(message);
+            self.stats.withheld_dropped += self.journal.withhold_frames(out, start, unsaved, limit, harmless);
         }
 
         let deadline = session.next_deadline();

@@ -141,14 +141,26 @@ impl Journal {
         written > self.stored && !goes_on_without
     }
 
-    /// Holds back the frames from `start` on until `after` is stored. Returns how many had to be dropped because
-    /// more than `limit` wait; whoever misses one asks again.
-    pub(super) fn withhold_frames(&mut self, out: &mut Outputs, start: usize, after: StoreToken, limit: usize) -> u64 {
+    /// Holds back the frames from `start` on until `after` is stored, except those that promise nothing: refusals, and
+    /// what the session says is `harmless`. Returns how many had to be dropped because more than `limit` wait; whoever
+    /// misses one asks again.
+    pub(super) fn withhold_frames(
+        &mut self,
+        out: &mut Outputs,
+        start: usize,
+        after: StoreToken,
+        limit: usize,
+        harmless: impl Fn(&Message<'_>) -> bool,
+    ) -> u64 {
         let mut dropped = 0;
         let Outputs { arena, queue } = out;
         let octets_of = |frame: &Range<usize>| arena.get(frame.clone()).unwrap_or_default();
+        let promises = |octets: &[u8]| {
+            let decoded = Envelope::open(octets, MAX_NESTING).and_then(|envelope| Message::decode(envelope.message()));
+            decoded.map_or(true, |message| !is_refusal(&message) && !harmless(&message))
+        };
         let must_wait =
-            |output: &mut Output| matches!(output, Output::Send { frame, .. } if !is_refusal(octets_of(frame)));
+            |output: &mut Output| matches!(output, Output::Send { frame, .. } if promises(octets_of(frame)));
         for output in queue.extract_if(start.., must_wait) {
             let Output::Send { to, frame } = output else { continue };
             if self.frames_withheld >= limit {
@@ -236,9 +248,7 @@ pub(super) fn is_durable(token: Token) -> bool {
 }
 
 /// Whether a frame says no: that promises nothing, and must be heard while the store fails.
-fn is_refusal(octets: &[u8]) -> bool {
-    let decoded = Envelope::open(octets, MAX_NESTING).and_then(|envelope| Message::decode(envelope.message()));
-    let Ok(message) = decoded else { return false };
+fn is_refusal(message: &Message<'_>) -> bool {
     let return_code = if let Message::ConnAck(ack) = message {
         ack.return_code
     } else if let Message::RegAck(ack) = message {

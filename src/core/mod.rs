@@ -35,7 +35,7 @@ pub use io::{
 pub use journal::Durability;
 pub use limits::Limits;
 pub use mapping::PrefixTemplate;
-pub use notice::{ConnectRefusal, LossReason, Notice, Refused, Undeliverable};
+pub use notice::{Bound, ConnectRefusal, LossReason, Notice, Outdated, Refused, Undeliverable};
 pub use outage::{OutagePolicy, OutageRule, OutageSettings};
 pub use queueing::{QueuePolicy, QueueRule};
 pub use records::{

@@ -1,5 +1,7 @@
 //! What a person should know, as values; the shell puts them into words.
 
+use std::time::Duration;
+
 use bytestring::ByteString;
 use thiserror::Error;
 
@@ -110,6 +112,20 @@ pub enum Notice {
         topic: TopicName,
         reason: Option<BrokerReason>,
     },
+    /// A message that has waited was dropped, although nobody has refused it. Nobody's is from or for the empty client id.
+    Outdated {
+        client_id: ByteString,
+        topic: TopicName,
+        bound: Bound,
+        why: Outdated,
+    },
+    /// All that was kept for the broker while it was away has gone out; `superseded` messages had given way to newer
+    /// ones of their topic.
+    KeptHandedOver {
+        messages: usize,
+        superseded: usize,
+        took: Duration,
+    },
     /// Another gateway has been heard for the first time, or after it was gone.
     GatewayHeard {
         peer: Peer,
@@ -208,7 +224,7 @@ pub enum Refused {
     AnonymousOff,
     #[error("PUBLISH: more QoS -1 messages than limits.qos_minus_one_per_second")]
     AnonymousRate,
-    #[error("there is no connection to the broker")]
+    #[error("PUBLISH: there is no connection to the broker")]
     BrokerDown,
     #[error("PUBLISH: the queue to the broker is full, or the connection has just broken (limits.broker_queue)")]
     BrokerBusy,
@@ -218,6 +234,8 @@ pub enum Refused {
     NotKept,
     #[error("PUBLISH: there is no connection to the broker, and as many messages as [outage] allows wait for it")]
     TooManyKept,
+    #[error("SUBSCRIBE: there is no connection to the broker")]
+    SubscribeWithoutBroker,
     #[error("SUBSCRIBE: the broker did not answer: the connection broke, or limits.broker_queue is reached")]
     SubscribeLost,
     #[error("SUBSCRIBE: QoS -1 cannot be subscribed to")]
@@ -242,6 +260,23 @@ pub enum Refused {
     WillQos,
     #[error("WILLMSGUPD: it has no will topic, and a message without one can never be published")]
     WillMessageWithoutTopic,
+}
+
+/// Whom a message waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The client has sent it.
+    ForBroker,
+    ForClient,
+}
+
+/// What makes a message that waits useless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outdated {
+    /// It has waited for longer than `max_age` of `[outage]` or of its `[[queue]]` rule.
+    TooOld,
+    /// A newer one of its topic has come, and only the newest is to wait.
+    Superseded,
 }
 
 /// Why a message never reached its client.

@@ -16,7 +16,8 @@ pub(super) const LOCK: &str = "store.lock";
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: File,
+    /// Missing where nothing can be written, and so nobody has ever locked it.
+    _lock: Option<File>,
 }
 
 impl Directory {
@@ -26,10 +27,10 @@ impl Directory {
         Self::take(path)
     }
 
-    /// Takes a directory that has a store in it.
+    /// Takes a directory that has a store in it, to read that.
     pub(super) fn find(path: &Path) -> Result<Self, OpenError> {
         match path.join(FILE).try_exists() {
-            Ok(true) => Self::take(path),
+            Ok(true) => Self::take_to_read(path),
             Ok(false) => Err(OpenError::Missing { dir: path.to_owned() }),
             Err(error) => Err(OpenError::disk(path, error.into())),
         }
@@ -53,19 +54,44 @@ impl Directory {
     }
 
     fn take(path: &Path) -> Result<Self, OpenError> {
-        let disk = |error: io::Error| OpenError::disk(path, error.into());
-        let mut options = File::options();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path.join(LOCK)).map_err(disk)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::InUse { dir: path.to_owned(), holder: holder(file) });
-            }
-            Err(TryLockError::Error(error)) => return Err(disk(error)),
-        }
+        let file = open_lock(path).map_err(|error| OpenError::disk(path, error.into()))?;
+        let file = lock(path, file)?;
         // A full disk is no reason not to start: the number is a courtesy.
         let _ = name_holder(&file);
+        Ok(Self { path: path.to_owned(), _lock: Some(file) })
+    }
+
+    /// Where nothing may be written, the lock that is there is enough.
+    fn take_to_read(path: &Path) -> Result<Self, OpenError> {
+        let disk = |error: io::Error| OpenError::disk(path, error.into());
+        let file = match open_lock(path) {
+            Ok(file) => Some(file),
+            Err(error) if may_not_write(&error) => match File::open(path.join(LOCK)) {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(disk(error)),
+            },
+            Err(error) => return Err(disk(error)),
+        };
+        let file = file.map(|file| lock(path, file)).transpose()?;
         Ok(Self { path: path.to_owned(), _lock: file })
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path.join(LOCK))
+}
+
+fn may_not_write(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// Returns the file, locked.
+fn lock(path: &Path, file: File) -> Result<File, OpenError> {
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: path.to_owned(), holder: holder(file) }),
+        Err(TryLockError::Error(error)) => Err(OpenError::disk(path, error.into())),
     }
 }
 

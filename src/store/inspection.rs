@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::directory::{FILE, LOCK, holder};
 use super::guard::guarded;
-use super::redb::RedbReader;
+use super::redb::{RedbEngine, RedbReader};
 use super::{OpenError, Restored, Store, Trouble, read_all};
 
 /// What a data directory is found to be.
@@ -16,7 +16,7 @@ pub enum Inspection {
     Vacant,
     /// It belongs to a process that runs.
     InUse { holder: Option<u32> },
-    /// Its file was not closed in order. It is repaired when it is opened, and cannot be read before.
+    /// Its file was not closed in order. It is repaired when it is opened.
     Unclean,
     /// It can be opened.
     Ready(Restored),
@@ -38,12 +38,15 @@ impl Store {
             return Ok(Inspection::Vacant);
         }
         may_write(&file).map_err(disk)?;
-        match guarded(|| Ok(read_all(&RedbReader::open(&file)?, dir))) {
-            Ok(read) => Ok(Inspection::Ready(read?.0)),
-            Err(Trouble::NeedsRepair) => Ok(Inspection::Unclean),
-            Err(Trouble::InUse) => Ok(Inspection::InUse { holder: None }),
-            Err(trouble) => Err(OpenError::disk(dir, trouble)),
+        // To open it for reading only tells who else has it, and whether it was closed in order; whether it is whole is
+        // found out at the start, and now on a copy.
+        let state = guarded(|| RedbReader::open(&file).map(drop));
+        if state == Err(Trouble::InUse) {
+            return Ok(Inspection::InUse { holder: None });
         }
+        let read = guarded(|| Ok(read_all(&RedbEngine::rehearse(&file)?, dir)));
+        let (restored, _) = read.map_err(|trouble| OpenError::disk(dir, trouble))??;
+        Ok(if state == Err(Trouble::NeedsRepair) { Inspection::Unclean } else { Inspection::Ready(restored) })
     }
 }
 

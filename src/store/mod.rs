@@ -130,17 +130,13 @@ impl Store {
         Ok((store, restored))
     }
 
-    /// Reads the store of a gateway that does not run.
-    ///
-    /// The file stays as it is, unless it was not closed in order: then it is repaired.
+    /// Reads the store of a gateway that does not run, which stays as it is.
     pub fn read_only(dir: &Path) -> Result<Restored, OpenError> {
         let directory = Directory::find(dir)?;
         let file = directory.file();
         let read = guarded(|| match RedbReader::open(&file) {
             Ok(reader) => Ok(read_all(&reader, dir)),
-            Err(Trouble::NeedsRepair) => {
-                Ok(read_all(&RedbEngine::open(&file, Expect::Existing, &SyncWatch::default())?, dir))
-            }
+            Err(Trouble::NeedsRepair) => Ok(read_all(&RedbEngine::rehearse(&file)?, dir)),
             Err(trouble) => Err(trouble),
         });
         Ok(read.map_err(|trouble| OpenError::disk(dir, trouble))??.0)

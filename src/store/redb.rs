@@ -1,9 +1,9 @@
 //! The engine: a file of redb, which is never overwritten where it counts and has a checksum on every page.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use redb::backends::FileBackend;
+use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{
     Builder, Database, Durability, ReadOnlyDatabase, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
     TableError, TableHandle, WriteTransaction,
@@ -51,6 +51,17 @@ impl RedbEngine {
         let file = options(expect).open(path)?;
         let engine = Self::on(FileBackend::new(file).map_err(trouble)?, watch)?;
         Ok(Self { path: Some(path.to_owned()), ..engine })
+    }
+
+    /// Opens a copy of the file in memory, with all that the opening of the file itself would find and repair. The file
+    /// stays as it is.
+    pub(super) fn rehearse(path: &Path) -> Result<Self, Trouble> {
+        let octets = fs::read(path)?;
+        let copy = InMemoryBackend::new();
+        copy.set_len(octets.len() as u64)?;
+        copy.write(0, &octets)?;
+        drop(octets);
+        Self::on(copy, &SyncWatch::default())
     }
 
     /// Opens a database on something that acts like a file. `watch` is that of its former openings.

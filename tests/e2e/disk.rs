@@ -70,7 +70,18 @@ fn a_second_gateway_on_the_same_directory_is_told_who_has_it() {
     let data = gateway.home().join("data");
     let second = Home::lasting("", &["--data-dir", data.to_str().expect("plain letters")]);
     let process = format!("is in use by process {}", gateway.process_id());
-    assert_refuses(&second.run(), &[&process, "data_dir of its own"]);
+    let output = second.run();
+    assert_refuses(&output, &[&process, "data_dir of its own"]);
+    // That would not help.
+    assert!(!text_of(&output).contains("on_failure"), "{output:?}");
+}
+
+#[test]
+fn a_gateway_that_may_go_on_without_a_store_does_not_start_beside_another_all_the_same() {
+    let gateway = gateway_without_broker("");
+    let data = gateway.home().join("data");
+    let second = Home::lasting(CONTINUE, &["--data-dir", data.to_str().expect("plain letters")]);
+    assert_refuses(&second.run(), &["is in use by process", "data_dir of its own"]);
 }
 
 #[test]
@@ -92,6 +103,7 @@ fn while_the_disk_takes_nothing_new_work_is_refused_and_afterwards_nothing_is_mi
     let line = scene.gateway.wait_for("the store cannot write");
     assert!(line.contains("/data: the file is larger than the system allows"), "{line}");
     assert!(line.contains("raise the limit of the size of files"), "{line}");
+    scene.gateway.wait_for("messages at QoS 1 and 2 for sleeping devices stay with the broker");
     // Congestion, whether it is to publish, to subscribe or to connect.
     let door = scene.topic_id.clone();
     scene.node.ask(&format!("LL 0C 20 {door} 7001 'x'"), &format!("07 0D {door} 7001 01"));

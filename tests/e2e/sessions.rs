@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::gateway::{run, run_without_privileges, text_of};
-use crate::support::{Gateway, Mosquitto, Node, mosquitto_pub};
+use crate::support::{Gateway, Home, Mosquitto, Node, mosquitto_pub};
 
 /// A data directory that outlives the gateway.
 struct Data(TempDir);
@@ -132,6 +132,43 @@ fn what_a_killed_gateway_has_left_is_read_and_its_socket_is_in_nobody_s_way() {
     data.says(&[], 0, &["sleeper", "talker", "The gateway is stopped"]);
     let _gateway = data.gateway(&broker);
     assert_eq!(data.json(&[])["gateway"], "running");
+}
+
+#[test]
+fn what_is_kept_for_the_broker_is_counted_although_its_senders_have_left() {
+    let gateway = Home::lasting("", &["--broker", &Mosquitto::not_started().url()]).start();
+    gateway.wait_for("no connection to the broker");
+    let mut node = Node::udp(gateway.udp());
+    node.connect("door");
+    for number in ["0001", "0002"] {
+        node.ask(&format!("LL 0C 22 6162 {number} 'x'"), &format!("07 0D 6162 {number} 00"));
+    }
+    node.ask("02 18", "02 18");
+    let (home, _) = gateway.terminate_at_home();
+    let output = run(&["sessions", "--data-dir", home.path().join("data").to_str().expect("plain letters")]);
+    assert_says(
+        &output,
+        0,
+        &["no device has a session that it will take up", "keeps 2 messages of devices that have no session"],
+    );
+}
+
+#[test]
+fn a_store_that_cannot_be_written_to_is_read() {
+    let (broker, data) = (Mosquitto::start(), Data::new());
+    let gateway = data.gateway(&broker);
+    let _nodes = two_devices(&broker, &gateway);
+    // Not closed in order, too.
+    drop(gateway);
+    let dir = data.0.path();
+    fs::remove_file(dir.join("control.sock")).unwrap();
+    for (file, mode) in [("store.redb", 0o444), ("store.lock", 0o444), ("", 0o555)] {
+        fs::set_permissions(dir.join(file), Permissions::from_mode(mode)).unwrap();
+    }
+    let output = run_without_privileges(&["sessions", "--data-dir", data.path()]);
+    assert_says(&output, 0, &["sleeper", "talker", "The gateway is stopped"]);
+    let output = run_without_privileges(&["sessions", "--data-dir", data.path(), "forget", "sleeper"]);
+    assert_says(&output, 1, &["no permission", "let the user that the gateway runs as"]);
 }
 
 #[test]

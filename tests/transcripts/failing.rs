@@ -91,11 +91,10 @@ fn what_was_promised_when_it_began_to_fail_is_said_when_it_has_written_it() {
     world.client("C").says("080c426162000778 QoS 2");
     let publish = world.broker().gets("PUBLISH q2 ab x");
     world.store().fails();
-    world.client("C").says("0216 in order, so not answered now");
     world.broker().accepts(publish);
     world.passes(10.0);
     world.store().recovers();
-    world.client("C").hears("070b0001000700").hears("0217").hears("040f0007").says("04100007").hears("040e0007");
+    world.client("C").hears("070b0001000700").hears("040f0007").says("04100007").hears("040e0007");
 }
 
 #[test]
@@ -109,6 +108,31 @@ fn a_refusal_does_not_wait_behind_what_does() {
     world.notes("refused c1: StoreFails");
     world.store().recovers();
     world.client("C").hears("070b0001000700");
+}
+
+#[test]
+fn a_client_that_waits_for_the_store_hears_that_the_gateway_is_there() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.store().holds();
+    world.client("C").sends(&frames::register("a/b", 7));
+    world.store().fails();
+    world.client("C").says("0216").hears("0217");
+    world.store().recovers();
+    world.client("C").hears("070b0001000700");
+}
+
+#[test]
+fn that_a_sleeper_has_got_everything_is_said_after_what_waits_for_the_store() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.store().holds();
+    world.client("C").says("0418012c DISCONNECT for 300 s");
+    world.notes("asleep c1 for 300 s");
+    world.store().fails();
+    world.client("C").says("04166331 PINGREQ");
+    world.store().recovers();
+    world.client("C").hears("0218").hears("0217");
 }
 
 #[test]

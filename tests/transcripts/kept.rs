@@ -57,7 +57,7 @@ fn a_client_connects_and_publishes_while_the_broker_is_away() {
     world.client("C").says("080c200001000778 QoS 1").hears("070d0001000700");
     world.client("C").says("080c400001000878 QoS 2").hears("040f0008").says("04100008").hears("040e0008");
     world.client("C").sends(&frames::subscribe("a/b", 1, 9)).hears("0813000000000901");
-    world.notes("refused c1: BrokerDown");
+    world.notes("refused c1: SubscribeWithoutBroker");
     world.broker().comes_up();
     let first = world.broker().gets("PUBLISH q1 a/b x");
     let second = world.broker().gets("PUBLISH q2 a/b x");
@@ -99,6 +99,31 @@ fn what_is_kept_goes_out_in_order_and_the_next_ones_behind_it() {
     let fourth = world.broker().gets("PUBLISH q1 ab 4");
     world.broker().accepts(fourth);
     world.client("C").hears("070d6162000400");
+}
+
+#[test]
+fn when_all_that_was_kept_has_gone_out_it_is_said_once() {
+    let mut world = broker_away();
+    for n in 1..=3 {
+        keeps(&mut world, "C", n, &n.to_string());
+    }
+    world.broker().comes_back();
+    let first = world.broker().gets("PUBLISH q1 ab 1");
+    let second = world.broker().gets("PUBLISH q1 ab 2");
+    let third = world.broker().gets("PUBLISH q1 ab 3");
+    world.broker().accepts(first);
+    world.broker().goes_down();
+    world.broker().settles(second, PublishOutcome::Lost);
+    world.broker().settles(third, PublishOutcome::Lost);
+    world.passes(2.0);
+    world.broker().comes_back();
+    drains(&mut world, &["2", "3"]);
+    assert_eq!(world.handed_over(), ["handed over 3 in 2s"]);
+    publishes(&mut world, "C", 4, "4");
+    let fourth = world.broker().gets("PUBLISH q1 ab 4");
+    world.broker().accepts(fourth);
+    world.client("C").hears("070d6162000400");
+    assert_eq!(world.handed_over(), [""; 0]);
 }
 
 #[test]
@@ -319,6 +344,7 @@ fn what_is_too_old_makes_room_for_a_repeated_publish_too() {
     world.client("C").sends(&frames::publish(0xa2, 0x6162, 1, b"1"));
     world.passes(30.0);
     world.client("C").sends(&frames::publish(0xa2, 0x6162, 1, b"1")).hears("070d6162000100");
+    world.notes("outdated ab from c1: TooOld");
     world.broker().comes_back();
     world.broker().accepts(first);
     assert_eq!((kept(&mut world), world.stats().expired), (0, 1));
@@ -332,6 +358,7 @@ fn what_is_too_old_is_dropped_when_its_turn_comes() {
     keeps(&mut world, "C", 2, "2");
     world.passes(10.0);
     world.broker().comes_back();
+    world.notes("outdated ab from c1: TooOld");
     drains(&mut world, &["2, expires in 20s"]);
     assert_eq!(world.stats().expired, 1);
 }
@@ -346,6 +373,8 @@ fn what_is_too_old_makes_room() {
     keeps(&mut world, "C", 2, "2");
     world.passes(30.0);
     keeps(&mut world, "C", 3, "3");
+    world.notes("outdated ab from c1: TooOld");
+    world.notes("outdated ab from c1: TooOld");
     assert_eq!(world.stats().expired, 2);
     world.broker().comes_back();
     drains(&mut world, &["3, expires in 30s"]);
@@ -370,12 +399,16 @@ fn of_some_topics_the_newest_message_is_kept() {
     keeps(&mut world, "C", 1, "1");
     world.client("C").says("080c200001000778").hears("070d0001000700");
     keeps(&mut world, "D", 1, "2");
+    world.notes("outdated ab from c1: Superseded");
     keeps(&mut world, "C", 2, "3");
+    world.notes("outdated ab from c2: Superseded");
     assert_eq!((world.stats().superseded, kept(&mut world)), (2, 2));
     world.broker().comes_back();
-    world.broker().gets("PUBLISH q1 a/b x");
+    let other = world.broker().gets("PUBLISH q1 a/b x");
     let newest = world.broker().gets("PUBLISH q1 ab 3");
     world.broker().accepts(newest);
+    world.broker().accepts(other);
+    assert_eq!(world.handed_over(), ["handed over 2 without 2 in 0ns"]);
 }
 
 #[test]
@@ -388,6 +421,7 @@ fn an_older_message_stays_if_there_is_no_room_for_the_newest() {
     publishes(&mut world, "C", 2, "123456789").hears("070d6162000201");
     world.notes("refused c1: TooManyKept");
     keeps(&mut world, "C", 3, "12345678");
+    world.notes("outdated ab from c1: Superseded");
     publishes(&mut world, "C", 4, "123456789").hears("070d6162000401");
     world.notes("refused c1: TooManyKept");
     world.broker().comes_back();

@@ -22,7 +22,7 @@ fn a_broken_connection_is_congestion_until_it_is_back() {
     world.client("C").says("080c200001000778").hears("070d0001000701");
     world.notes("refused c1: BrokerDown");
     world.client("C").says("061220000d63 SUBSCRIBE").hears("0813000000000d01");
-    world.notes("refused c1: BrokerDown");
+    world.notes("refused c1: SubscribeWithoutBroker");
     world.client("C").says("0216").hears("0217");
     world.client("C").registers("other", 2);
     world.passes(29.9);

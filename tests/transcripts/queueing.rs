@@ -51,6 +51,9 @@ fn where_the_rule_says_so_only_the_latest_message_of_a_topic_waits() {
     let mut world = asleep(vec![rule("#", QueuePolicy::LatestOnly)]);
     for (topic, payload) in [("ab", "1"), ("cd", "1"), ("ab", "2"), ("cd", "2"), ("ab", "3")] {
         world.broker().publishes(topic, 0, payload);
+        if payload > "1" {
+            world.notes(&format!("outdated {topic} for c1: Superseded"));
+        }
     }
     assert_eq!(world.stats().superseded, 3);
     assert_eq!(world.stats().queue_overflows, 0);
@@ -63,6 +66,7 @@ fn the_first_rule_that_matches_decides() {
     for (topic, payload) in [("ab", "1"), ("cd", "1"), ("cd", "2")] {
         world.broker().publishes(topic, 0, payload);
     }
+    world.notes("outdated cd for c1: Superseded");
     world.broker().publishes("ab", 0, "2");
     world.notes("overflow c1");
     world.client("C").says("04166331").hears("080c000001000031").hears("080c000002000032").hears("0217");
@@ -74,6 +78,7 @@ fn a_message_that_gives_way_is_acknowledged_to_the_broker() {
     world.broker().publishes("ab", 1, "1");
     world.broker().gets_if_shared("ACK 1");
     world.broker().publishes("ab", 1, "2");
+    world.notes("outdated ab for c1: Superseded");
     world.broker().gets_if_shared("ACK 2");
     world.broker().gets_if_own("ACK 1");
     world.client("C").says("04166331").hears("080c200001000132").says("070d0001000100").hears("0217");
@@ -93,6 +98,7 @@ fn a_message_that_has_been_sent_already_does_not_give_way() {
     for payload in ["2", "3"] {
         world.broker().publishes("ab", 0, payload);
     }
+    world.notes("outdated ab for c1: Superseded");
     world.client("C").says("04166331").hears("080a000100026162").says("070b0001000200").hears("080ca00001000131");
     world.client("C").says("070d0001000100").hears("080c000001000033").hears("0217");
     world.broker().gets_if_own("ACK 1");
@@ -107,6 +113,7 @@ fn a_message_that_has_waited_too_long_is_dropped() {
     world.broker().publishes("cd", 0, "1");
     world.passes(60.0);
     world.client("C").says("04166331").hears("080c000002000031").hears("0217");
+    world.notes("outdated ab for c1: TooOld");
     world.broker().gets_if_own("ACK 1");
     assert_eq!(world.stats().expired, 1);
     world.broker().publishes("ab", 0, "1");
@@ -137,6 +144,7 @@ fn an_active_client_that_is_slow_loses_by_the_same_rules() {
     world.client("C").hears("080c200001000131");
     world.broker().publishes("ab", 0, "2");
     world.broker().publishes("ab", 0, "3");
+    world.notes("outdated ab for c1: Superseded");
     world.client("C").says("070d0001000100").hears("080c000001000033");
     world.broker().gets("ACK 1");
 }

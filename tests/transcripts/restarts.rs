@@ -212,10 +212,12 @@ fn what_waits_keeps_its_age_and_its_policy() {
     world.restarts(&[]);
     world.broker().comes_back();
     world.broker().publishes("a/b", 1, "3");
+    world.notes("outdated a/b for c1: Superseded");
     world.broker().gets("ACK 3");
     world.passes(50.0);
-    world.client("C").says("04166331").hears("090a00010041612f62").says("070b0001004100").hears("080c200001004233");
-    world.client("C").says("070d0001004200").hears("0217");
+    world.client("C").says("04166331").hears("090a00010041612f62");
+    world.notes("outdated a/c for c1: TooOld");
+    world.client("C").says("070b0001004100").hears("080c200001004233").says("070d0001004200").hears("0217");
     assert_eq!((world.stats().superseded, world.stats().expired), (1, 1));
 }
 
@@ -279,7 +281,9 @@ fn a_message_of_a_time_when_the_clock_was_wrong_does_not_wait_for_ever() {
     world.restarts(&[]);
     world.passes(60.0);
     world.broker().comes_back();
+    world.notes("outdated ab from c2: TooOld");
     world.client("C").says("04166331").hears("0217");
+    world.notes("outdated a/b for c1: TooOld");
     assert_eq!(world.stats().expired, 2);
 }
 

@@ -203,6 +203,7 @@ fn a_message_at_rest_that_is_too_old_when_it_would_be_tried_again_is_dropped_and
     world.broker().gets_if_shared("ACK 2");
     world.client("C").says("0216").hears("0217");
     world.passes(60.0);
+    world.notes("outdated a/b for c1: TooOld");
     world.broker().gets_if_own("ACK 1");
     world.client("C").hears("080c200001000232").says("070d0001000200");
     world.broker().gets_if_own("ACK 2");

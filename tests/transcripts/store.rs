@@ -15,6 +15,8 @@ pub(crate) struct StoreMemory {
     /// By turns: what one call of the gateway asks for is stored as a whole or not at all.
     asked: VecDeque<Turn>,
     turn: Turn,
+    /// Turns that have left the records other than they were.
+    writes: usize,
 }
 
 /// Who says when something is stored.
@@ -74,6 +76,7 @@ impl StoreMemory {
 
     fn store_turn(&mut self) -> Option<StoreToken> {
         let Turn { ops, last } = self.asked.pop_front()?;
+        let before = self.records.clone();
         for op in ops {
             match op {
                 StoreOp::Put(record) => _ = self.records.insert(record.key(), record),
@@ -81,6 +84,7 @@ impl StoreMemory {
                 StoreOp::ForgetSession(number) => self.records.retain(|key, _| key.session() != Some(number)),
             }
         }
+        self.writes += usize::from(self.records != before);
         Some(last)
     }
 }
@@ -139,6 +143,11 @@ impl<'w> Store<'w> {
     /// Somebody else writes a record.
     pub(crate) fn gets(&mut self, record: Record) {
         self.world.store.records.insert(record.key(), record);
+    }
+
+    /// How many inputs have changed what it has since this was asked last.
+    pub(crate) fn writes(&mut self) -> usize {
+        std::mem::take(&mut self.world.store.writes)
     }
 
     /// Returns what it has of a client's session.

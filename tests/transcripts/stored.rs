@@ -4,7 +4,7 @@
 
 use super::World;
 use super::frames;
-use super::world::Session::Clean;
+use super::world::Session::{Clean, Persistent};
 
 /// A client at C, and a store that the test holds back.
 fn connected() -> World {
@@ -180,13 +180,13 @@ fn a_qos_1_message_for_a_client_that_is_there_waits_for_no_store() {
 fn what_a_client_hears_keeps_its_order() {
     let mut world = connected();
     world.client("C").sends(&frames::register("one", 1));
-    world.client("C").says("0216");
+    world.client("C").says("04100009 PUBREL");
     world.client("C").sends(&frames::register("two", 2));
     world.store().stores_one();
-    world.client("C").hears("070b0002000100").hears("0217");
+    world.client("C").hears("070b0002000100").hears("040e0009");
     world.store().stores_one();
     world.client("C").hears("070b0003000200");
-    world.client("C").says("0216").hears("0217");
+    world.client("C").says("04100009 PUBREL").hears("040e0009");
 }
 
 #[test]
@@ -294,4 +294,40 @@ fn beyond_a_limit_no_more_frames_wait_for_the_store() {
     world.store().stores();
     world.client("C").hears("070b0001000100").hears("070b0002000200");
     world.client("C").sends(&frames::register("three", 3)).hears("070b0003000300");
+}
+
+#[test]
+fn what_a_client_repeats_changes_nothing_in_the_store() {
+    for with_broker in [World::with_broker, World::with_an_old_broker] {
+        let mut world = with_broker();
+        world.client("C").connects_with_will("c1", Persistent, "will", "bye");
+        world.client("C").registers("a/b", 1);
+        world.client("C").subscribes("a/b", 1, 1);
+        world.broker().publishes("a/b", 1, "x");
+        world.client("C").hears("080c200001000178").says("070d0001000100");
+        world.broker().gets("ACK 1");
+        world.store().writes();
+        for _ in 0..3 {
+            world.client("C").connects_with_will("c1", Persistent, "will", "bye");
+            world.client("C").registers("a/b", 1);
+            world.client("C").subscribes("a/b", 1, 1);
+            world.client("C").says("071a2077696c6c WILLTOPICUPD").hears("031b00");
+            world.client("C").says("051c627965 WILLMSGUPD").hears("031d00");
+            assert_eq!(world.store().writes(), 0);
+        }
+    }
+}
+
+#[test]
+fn two_clients_that_repeat_one_subscription_in_turn_are_told_apart() {
+    let mut world = World::with_broker();
+    for (name, client_id) in [("C", "c1"), ("D", "c2")] {
+        world.client(name).connects(client_id);
+        world.client(name).subscribes("ab", 1, 1);
+    }
+    world.store().writes();
+    world.client("D").subscribes("ab", 1, 1);
+    assert_eq!(world.store().writes(), 0);
+    world.client("C").subscribes("ab", 1, 1);
+    assert!(world.store().writes() > 0);
 }

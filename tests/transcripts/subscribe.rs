@@ -141,9 +141,9 @@ fn while_the_broker_is_away_a_subscribe_is_congestion() {
     let mut world = connected();
     world.broker().goes_down();
     world.client("C").says("081220000d612f62").hears("0813000000000d01");
-    world.notes("refused c1: BrokerDown");
+    world.notes("refused c1: SubscribeWithoutBroker");
     world.client("C").says("0712210010000a").hears("081300000a001001");
-    world.notes("refused c1: BrokerDown");
+    world.notes("refused c1: SubscribeWithoutBroker");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What comes out of the gateway, in words: short enough to stand in a test, and independent of the log's wording.
 
-use mqttsn_gateway::core::{BrokerCommand, ConnectSpec, Message, Notice, Peer};
+use mqttsn_gateway::core::{Bound, BrokerCommand, ConnectSpec, Message, Notice, Peer};
 use mqttsn_gateway::wire::Qos;
 
 /// The name that the test gave to a client.
@@ -39,6 +39,14 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::GatewayGone { gw_id, .. } => format!("gateway {} gone", gw_id.0),
         Notice::Stray { peer: from } => format!("stray {}", peer(*from)),
         Notice::KeptRefused { topic, .. } => format!("dropped what was kept on {}", topic.as_str()),
+        Notice::Outdated { client_id, topic, bound, why } => {
+            let (to, topic) = (if *bound == Bound::ForBroker { "from" } else { "for" }, topic.as_str());
+            format!("outdated {topic} {to} {client_id}: {why:?}")
+        }
+        Notice::KeptHandedOver { messages, superseded, took } => {
+            let superseded = if *superseded > 0 { format!(" without {superseded}") } else { String::new() };
+            format!("handed over {messages}{superseded} in {took:?}")
+        }
         Notice::Malformed { peer: from, error } => format!("malformed from {}: {}", peer(*from), error.label()),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mqttsn_gateway::core::topics::TopicName;
 use mqttsn_gateway::core::{
     BrokerCommand, Cast, ClientDetails, ClientPhase, ConnId, ConnectSpec, Durability, Gateway, Input, Instant,
-    LinkAddress, LinkId, LinkSettings, LinkState, Mode, Output, Outputs, Peer, Restored, Settings, Stats,
+    LinkAddress, LinkId, LinkSettings, LinkState, Mode, Notice, Output, Outputs, Peer, Restored, Settings, Stats,
 };
 use mqttsn_gateway::wire::TopicId;
 
@@ -28,6 +28,8 @@ pub(crate) struct World {
     out: Outputs,
     pending: VecDeque<Event>,
     frames_sent: u64,
+    /// What was said of kept messages. It follows many dialogues, so only those that are about it ask.
+    handed_over: Vec<String>,
     pub(crate) broker: BrokerMemory,
     pub(crate) store: StoreMemory,
 }
@@ -152,6 +154,7 @@ impl World {
             out: Outputs::default(),
             pending: VecDeque::new(),
             frames_sent: 0,
+            handed_over: Vec::new(),
             broker: BrokerMemory::new(mode),
             store: StoreMemory::default(),
         }
@@ -201,6 +204,11 @@ impl World {
             Some(Event::Notice(words)) => assert_eq!(words, wanted, "another notice than expected"),
             _ => panic!("no notice, but wanted: {wanted}\n{}", self.transcript()),
         }
+    }
+
+    /// What the gateway has said about the messages that it has handed over after an outage.
+    pub(crate) fn handed_over(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.handed_over)
     }
 
     /// Nothing has come out that was not asked for.
@@ -380,6 +388,10 @@ impl World {
                 }
                 Output::Connect { conn, spec } if self.broker.connecting(conn, &spec) => Event::Connect { conn, spec },
                 Output::Broker { .. } | Output::Connect { .. } => continue,
+                Output::Notice(notice @ Notice::KeptHandedOver { .. }) => {
+                    self.handed_over.push(words::notice(&notice));
+                    continue;
+                }
                 Output::Notice(notice) => Event::Notice(words::notice(&notice)),
             };
             self.pending.push_back(event);

@@ -74,7 +74,8 @@ fn list(out: &mut impl Write, as_json: bool, source: &Source, sessions: &[Sessio
     if as_json {
         return print_json(out, &json!({ "gateway": source.state().name(), "sessions": sessions }));
     }
-    words::write_list(out, sessions, source.state())
+    words::write_list(out, sessions, source.state())?;
+    words::write_ownerless(out, source.ownerless())
 }
 
 fn nobody(client: &str, source: &Source) -> ExitCode {

@@ -55,6 +55,14 @@ impl Source {
         }
     }
 
+    /// Returns how many messages a stopped gateway keeps for the broker whose senders have no session any more.
+    pub(super) fn ownerless(&self) -> usize {
+        match &self.holder {
+            Holder::Gateway(_) => 0,
+            Holder::Store(stored) => stored.ownerless(),
+        }
+    }
+
     /// Returns all sessions. Of a gateway that runs they are read a page at a time, and may change in between.
     pub(super) fn list(&mut self) -> anyhow::Result<Vec<SessionSummary>> {
         let gateway = match &mut self.holder {

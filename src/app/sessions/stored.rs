@@ -17,12 +17,14 @@ use crate::store::Restored;
 pub(super) struct Stored {
     sessions: BTreeMap<SessionNumber, SessionDetails>,
     by_client: BTreeMap<ByteString, SessionNumber>,
+    /// Messages kept for the broker whose sender's session has ended.
+    ownerless: usize,
 }
 
 impl Stored {
     pub(super) fn new(restored: Restored, now: Instant) -> Self {
         let Restored { records, links, .. } = restored;
-        let mut stored = Self { sessions: BTreeMap::new(), by_client: BTreeMap::new() };
+        let mut stored = Self { sessions: BTreeMap::new(), by_client: BTreeMap::new(), ownerless: 0 };
         for record in records {
             stored.add(record, &links, now);
         }
@@ -31,6 +33,11 @@ impl Stored {
 
     pub(super) fn list(&self) -> Vec<SessionSummary> {
         self.sessions.values().map(|session| session.summary.clone()).collect()
+    }
+
+    /// Returns how many messages are kept for the broker whose senders have no session any more.
+    pub(super) fn ownerless(&self) -> usize {
+        self.ownerless
     }
 
     pub(super) fn show(&self, client_id: &str) -> Option<SessionDetails> {
@@ -55,7 +62,10 @@ impl Stored {
         } else {
             record.key().session().and_then(|number| self.sessions.get_mut(&number))
         };
-        let Some(session) = session else { return };
+        let Some(session) = session else {
+            self.ownerless += usize::from(matches!(record, Record::Upstream(_)));
+            return;
+        };
         let summary = &mut session.summary;
         match record {
             Record::Topic(topic) => {

@@ -42,6 +42,18 @@ pub(super) fn write_list(out: &mut impl Write, sessions: &[SessionSummary], stat
     }
 }
 
+/// Writes how many messages are kept whose senders have no session any more, if there are any.
+pub(super) fn write_ownerless(out: &mut impl Write, messages: usize) -> io::Result<()> {
+    match messages {
+        0 => Ok(()),
+        messages => writeln!(
+            out,
+            "For the broker it keeps {} of devices that have no session any more.",
+            counted(messages, "message", "messages")
+        ),
+    }
+}
+
 /// Writes what is in one session.
 pub(super) fn write_details(out: &mut impl Write, session: &SessionDetails, state: GatewayState) -> io::Result<()> {
     let SessionDetails { summary, will, topic_names, filters, queue } = session;

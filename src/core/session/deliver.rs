@@ -7,7 +7,7 @@ use super::outbox::{InFlight, Pace, Step};
 use super::presence::Phase;
 use crate::core::Message;
 use crate::core::context::Context;
-use crate::core::notice::{LossReason, Notice, Undeliverable};
+use crate::core::notice::{Bound, LossReason, Notice, Outdated, Undeliverable};
 use crate::core::queueing::Terms;
 use crate::core::topics::{Knowledge, TopicName};
 use crate::core::upstream::{DeliveryNumber, Receipt};
@@ -90,9 +90,11 @@ impl Session {
             cx.notice(Notice::QueueOverflow { client_id: self.client_id.clone() });
         }
         cx.stats.queue_overflows += overflow.dropped.len() as u64;
-        cx.stats.superseded += overflow.superseded.len() as u64;
-        for mut gone in overflow.dropped.into_iter().chain(overflow.superseded) {
+        for mut gone in overflow.dropped {
             self.settle(cx, &mut gone);
+        }
+        for gone in overflow.superseded {
+            self.drop_outdated(cx, gone, Outdated::Superseded);
         }
         self.pump(cx);
     }
@@ -104,10 +106,7 @@ impl Session {
                 return self.back_to_sleep(cx);
             }
             match self.outbox.pop() {
-                Some(mut parcel) if parcel.is_expired(cx.now) => {
-                    cx.stats.expired += 1;
-                    self.settle(cx, &mut parcel);
-                }
+                Some(parcel) if parcel.is_expired(cx.now) => self.drop_outdated(cx, parcel, Outdated::TooOld),
                 Some(parcel) => {
                     self.phase.count_message();
                     self.begin_delivery(cx, parcel);
@@ -386,12 +385,25 @@ impl Session {
     fn end_rest(&mut self, cx: &mut Context<'_>) {
         let Some(in_flight) = &mut self.outbox.in_flight else { return };
         if in_flight.step != Step::Release && in_flight.parcel.is_expired(cx.now) {
-            cx.stats.expired += 1;
-            return self.end_in_flight(cx);
+            if let Some(in_flight) = self.outbox.in_flight.take() {
+                self.drop_outdated(cx, in_flight.parcel, Outdated::TooOld);
+            }
+            return;
         }
         in_flight.resume(cx.now);
         cx.stats.retransmitted += 1;
         self.transmit(cx, Attempt::Again);
+    }
+
+    /// Drops a message that has waited in vain.
+    fn drop_outdated(&self, cx: &mut Context<'_>, mut parcel: Parcel, why: Outdated) {
+        match why {
+            Outdated::TooOld => cx.stats.expired += 1,
+            Outdated::Superseded => cx.stats.superseded += 1,
+        }
+        let (client_id, topic) = (self.client_id.clone(), parcel.message.topic.clone());
+        cx.notice(Notice::Outdated { client_id, topic, bound: Bound::ForClient, why });
+        self.settle(cx, &mut parcel);
     }
 
     fn end_in_flight(&mut self, cx: &mut Context<'_>) {

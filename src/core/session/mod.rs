@@ -322,6 +322,12 @@ impl Session {
         self.touch();
     }
 
+    /// Whether an answer promises nothing else: PINGRESP to a client that is not asleep. At the end of a wake-up it says
+    /// that the client has got everything.
+    pub(in crate::core) fn says_only_that_we_are_here(&self, answer: &Message<'_>) -> bool {
+        matches!((answer, &self.phase), (Message::PingResp(_), Phase::Active(_)))
+    }
+
     fn on_ping_req(&mut self, cx: &mut Context<'_>) {
         match &self.phase {
             Phase::Active(_) => self.answer(cx, PingResp),

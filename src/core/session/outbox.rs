@@ -200,9 +200,11 @@ impl Outbox {
         parcel
     }
 
-    /// Reserves the message ids that come next. Returns the last of them, to be stored.
+    /// Reserves the message ids that come next, unless some are left. Returns the last of them, to be stored.
     pub(super) fn reserve_msg_ids(&mut self) -> u16 {
-        self.reserved_msg_id = self.last_msg_id.wrapping_add(RESERVED_AT_ONCE);
+        if self.reserved_msg_id == self.last_msg_id || self.has_outrun_reservation() {
+            self.reserved_msg_id = self.last_msg_id.wrapping_add(RESERVED_AT_ONCE);
+        }
         self.reserved_msg_id
     }
 

@@ -213,7 +213,7 @@ impl Session {
             return Err(congestion(Refused::SubscribeWhileSubscribing));
         }
         if !cx.upstream.is_up(self.key) {
-            return Err(congestion(Refused::BrokerDown));
+            return Err(congestion(Refused::SubscribeWithoutBroker));
         }
         if cx.journal.is_stuck() {
             return Err(congestion(Refused::StoreFails));
@@ -235,7 +235,7 @@ impl Session {
         };
         let upstream_filter = self.prefix.up_filter(&filter)?;
         let token = cx.upstream.subscribe(cx.out, cx.now, self.key, &upstream_filter, qos);
-        let token = token.ok_or_else(|| congestion(Refused::BrokerDown))?;
+        let token = token.ok_or_else(|| congestion(Refused::SubscribeWithoutBroker))?;
         let subscription = Subscription { filter, qos, naming };
         self.subscriptions.pending = Some(Pending { token, msg_id: subscribe.msg_id, topic_id, subscription });
         Ok(())

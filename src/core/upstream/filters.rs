@@ -158,11 +158,20 @@ impl Filters {
         self.last_id = ids.copied().fold(self.last_id, SubscriptionId::max);
     }
 
-    /// Notes that a SUBSCRIBE goes out now that brings this filter's retained messages. Returns its number.
+    /// Notes that a SUBSCRIBE goes out now that brings this filter's retained messages. Returns its number: a client that
+    /// repeats what was granted last has the same again, so that nothing changes.
     pub(super) fn asked(&mut self, key: FilterKey, audience: Audience, now: Instant) -> SubscriptionId {
-        let id = self.fresh_id();
         let turn = self.last_turn.next();
         self.last_turn = turn;
+        if let Some(last) = self.filters.get_mut(key.0).and_then(|filter| filter.replays.back_mut())
+            && last.standing == Standing::Active
+            && matches!(audience, Audience::One(_))
+            && last.audience == audience
+        {
+            (last.turn, last.since) = (turn, now);
+            return last.id;
+        }
+        let id = self.fresh_id();
         let Some(filter) = self.filters.get_mut(key.0) else { return id };
         while let Some(replay) = filter.take_superseded(now) {
             self.by_id.remove(&replay.id);
@@ -417,6 +426,20 @@ mod tests {
             self.0.retained(&message, ids, Instant::from_origin(after), &mut found);
             found.iter().map(|recipient| recipient.session).collect()
         }
+    }
+
+    #[test]
+    fn a_client_that_repeats_its_subscribe_has_the_same_number_unless_another_has_asked_since() {
+        let mut table = Table::default();
+        let first = table.grant("a", ONE, Qos::AtMostOnce);
+        assert_eq!(table.grant("a", ONE, Qos::AtLeastOnce), first);
+        assert_eq!(table.retained("a", &[first], Duration::ZERO), [ONE]);
+        let other = table.grant("a", TWO, Qos::AtMostOnce);
+        let again = table.grant("a", ONE, Qos::AtMostOnce);
+        assert!(again != first && again != other);
+        assert_eq!(table.retained("a", &[again], Duration::ZERO), [ONE]);
+        let (_, unanswered) = table.ask("b", ONE, Qos::AtMostOnce);
+        assert_ne!(table.grant("b", ONE, Qos::AtMostOnce), unanswered);
     }
 
     #[test]

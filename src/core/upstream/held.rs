@@ -81,8 +81,9 @@ impl Held {
                     let turn = self.next_turn();
                     self.asked.insert(*token, Question { filter: filter.clone(), id: *id, turn });
                     self.given_up.remove(filter);
-                    self.filters.entry(filter.clone()).or_default().ask(*id);
-                    news.push(filter.clone());
+                    if self.filters.entry(filter.clone()).or_default().ask(*id) == Change::Made {
+                        news.push(filter.clone());
+                    }
                 }
                 BrokerCommand::Unsubscribe { filter } => {
                     let turn = self.next_turn();
@@ -112,8 +113,9 @@ impl Held {
             SubscribeOutcome::Refused(_) | SubscribeOutcome::Granted(_) => self.strike_given_up(out, journal, turn),
         }
         let SubscribeOutcome::Granted(_) = outcome else { return };
-        if let Some(holding) = self.filters.get_mut(&filter) {
-            holding.grant(id);
+        if let Some(holding) = self.filters.get_mut(&filter)
+            && holding.grant(id) == Change::Made
+        {
             self.write(out, journal, &filter);
         }
     }
@@ -137,18 +139,34 @@ impl Held {
     }
 }
 
+/// Whether there is something new to store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Made,
+    None,
+}
+
 impl Holding {
-    /// The broker is asked for the filter, under another number than before.
-    fn ask(&mut self, id: SubscriptionId) {
+    /// The broker is asked for the filter. Under the number that it holds it under, nothing comes of that but the
+    /// retained messages.
+    fn ask(&mut self, id: SubscriptionId) -> Change {
+        if self.granted == Some(id) {
+            return Change::None;
+        }
         self.others.extend(self.granted.take());
         self.others.push(id);
         let surplus = self.others.len().saturating_sub(OTHERS);
         self.others.drain(..surplus);
+        Change::Made
     }
 
-    fn grant(&mut self, id: SubscriptionId) {
+    fn grant(&mut self, id: SubscriptionId) -> Change {
+        if self.granted == Some(id) {
+            return Change::None;
+        }
         self.others.retain(|other| *other != id);
         self.granted = Some(id);
+        Change::Made
     }
 }
 

@@ -14,7 +14,7 @@ use super::line::Line;
 use super::tokens::{Pending, Tokens};
 use crate::core::context::Means;
 use crate::core::journal::Journal;
-use crate::core::notice::Notice;
+use crate::core::notice::{Bound, Notice, Outdated};
 use crate::core::outage::{OutagePolicy, OutageRules, OutageSettings};
 use crate::core::topics::TopicName;
 use crate::core::{
@@ -41,6 +41,16 @@ pub(super) struct Kept {
     /// Everything before this place is on its way.
     next: u64,
     under_way: usize,
+    handover: Handover,
+}
+
+/// What has become of the messages since the broker was there last.
+#[derive(Debug, Default)]
+struct Handover {
+    /// When the broker came back first to messages that waited for it.
+    since: Option<Instant>,
+    messages: usize,
+    superseded: usize,
 }
 
 /// What is kept of one client.
@@ -92,6 +102,7 @@ impl Kept {
             octets: 0,
             next: 0,
             under_way: 0,
+            handover: Handover::default(),
         }
     }
 
@@ -132,9 +143,11 @@ impl Kept {
                 return Err(Declined::Full);
             }
         }
-        if let Some((older, _)) = self.superseded(&message, policy) {
+        if let Some((place, older)) = self.superseded(&message, policy) {
+            out.notice(older.outdated(Outdated::Superseded));
             stats.superseded += 1;
-            self.remove(out, journal, older);
+            self.handover.superseded += 1;
+            self.remove(out, journal, place);
         }
         let place = journal.number();
         let token = (message.qos == Qos::ExactlyOnce).then(|| journal.token());
@@ -190,9 +203,28 @@ impl Kept {
         self.set_off(place);
     }
 
-    /// Sends as many as may be on their way, in order, and none that is not stored: one that is to arrive once must not
-    /// go out before that, and the others not before it.
+    /// The broker is back: what waits goes out from now on.
+    pub(super) fn begin_handover(&mut self, now: Instant) {
+        if !self.entries.is_empty() {
+            self.handover.since.get_or_insert(now);
+        }
+    }
+
+    /// Sends as many as may be on their way. When all have arrived that waited when the broker came back, and those
+    /// behind them, that is said once.
     pub(super) fn drain(&mut self, means: &mut Means<'_>, line: &Line, tokens: &mut Tokens) {
+        self.send_waiting(means, line, tokens);
+        if self.entries.is_empty()
+            && let Handover { since: Some(since), messages, superseded } = std::mem::take(&mut self.handover)
+            && messages > 0
+        {
+            means.out.notice(Notice::KeptHandedOver { messages, superseded, took: means.now - since });
+        }
+    }
+
+    /// Sends them in order, and none that is not stored: one that is to arrive once must not go out before that, and the
+    /// others not before it.
+    fn send_waiting(&mut self, means: &mut Means<'_>, line: &Line, tokens: &mut Tokens) {
         let Means { now, out, journal, stats, .. } = means;
         while line.is_up() && self.under_way < WINDOW {
             let mut ahead = self.entries.range(self.next..).filter(|(_, entry)| entry.state == State::Waiting);
@@ -202,6 +234,7 @@ impl Kept {
             }
             self.next = place + 1;
             if entry.expires.is_some_and(|at| at <= *now) {
+                out.notice(entry.outdated(Outdated::TooOld));
                 stats.expired += 1;
                 self.remove(out, journal, place);
                 continue;
@@ -219,6 +252,7 @@ impl Kept {
             let expires_in = entry.expires.map(|at| at - *now);
             if message.qos == Qos::AtMostOnce {
                 out.command(line.conn(), BrokerCommand::Publish { token: None, message, expires_in });
+                self.handover.messages += 1;
                 self.remove(out, journal, place);
                 continue;
             }
@@ -239,6 +273,7 @@ impl Kept {
         match outcome {
             PublishOutcome::Accepted => {
                 stats.published += 1;
+                self.handover.messages += 1;
                 self.remove(out, journal, place);
             }
             PublishOutcome::Refused(reason) => {
@@ -307,6 +342,9 @@ impl Kept {
         let outdated = self.expiring.range(..=(now, u64::MAX)).map(|(_, place)| *place);
         let waits = |place: &u64| self.entries.get(place).is_some_and(|entry| entry.state == State::Waiting);
         for place in outdated.filter(waits).collect::<Vec<_>>() {
+            if let Some(entry) = self.entries.get(&place) {
+                out.notice(entry.outdated(Outdated::TooOld));
+            }
             stats.expired += 1;
             self.remove(out, journal, place);
         }
@@ -354,6 +392,11 @@ impl Entry {
         let Self { client, message, expires, token, .. } = self;
         let message = MessageRecord::from(message);
         Record::Upstream(UpstreamRecord { place, client: client.clone(), message, expires: *expires, token: *token })
+    }
+
+    fn outdated(&self, why: Outdated) -> Notice {
+        let (client_id, topic) = (self.client.clone(), self.message.topic.clone());
+        Notice::Outdated { client_id, topic, bound: Bound::ForBroker, why }
     }
 }
 

@@ -411,6 +411,9 @@ fn client_id_of(notice: &Notice) -> Option<&str> {
         | Notice::Malformed { .. }
         | Notice::SubscriptionLost { .. }
         | Notice::KeptRefused { .. }
+        | Notice::KeptHandedOver { .. }
+        // Of a message that was kept for the broker, whose session may have ended.
+        | Notice::Outdated { .. }
         | Notice::GatewayHeard { .. }
         | Notice::GatewayGone { .. } => None,
     }

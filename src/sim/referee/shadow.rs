@@ -291,6 +291,8 @@ impl Shadow {
             | Notice::Malformed { .. }
             | Notice::SubscriptionLost { .. }
             | Notice::KeptRefused { .. }
+            | Notice::KeptHandedOver { .. }
+            | Notice::Outdated { .. }
             | Notice::GatewayHeard { .. }
             | Notice::GatewayGone { .. } => {}
         }

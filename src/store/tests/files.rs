@@ -108,11 +108,14 @@ fn a_file_that_is_cut_short_or_scribbled_over_makes_nobody_panic() {
             }
         }
         fs::write(&file, &damaged).unwrap();
-        // Those who only look at it see what they can.
-        _ = Store::inspect(dir.path());
+        // Those who only look at it see what they can, and `check` says what the start will say.
         _ = Store::read_only(dir.path());
-        fs::write(&file, &damaged).unwrap();
-        match open(dir.path()) {
+        assert_eq!(fs::read(&file).unwrap(), damaged);
+        let inspected = Store::inspect(dir.path()).map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(fs::read(&file).unwrap(), damaged);
+        let opened = open(dir.path());
+        assert_eq!(inspected, opened.as_ref().map(|_| ()).map_err(ToString::to_string));
+        match opened {
             // The damage lies where nothing is, or the records before the last commit are whole.
             Ok((_, restored)) => assert!(restored.unreadable.is_empty()),
             Err(error) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use mqttsn_gateway::core::topics::TopicName;
+use mqttsn_gateway::core::topics::{TopicFilter, TopicName};
 use mqttsn_gateway::core::{
     BrokerCommand, BrokerEvent, BrokerOffer, BrokerReason, Cast, ConnId, ConnectSpec, Delivery, Gateway, Input,
     Instant, LinkAddress, LinkSettings, LinkState, Message, Mode, Output, Outputs, Peer, PublishOutcome, Settings,
@@ -111,6 +111,7 @@ pub(super) struct Judge {
     accepted: BTreeSet<(u8, u16)>,
     last_delivery: u64,
     ids: Vec<SubscriptionId>,
+    filters: BTreeMap<SubscriptionId, TopicFilter>,
     /// What each client said last.
     said: BTreeMap<u8, Vec<u8>>,
     /// What each client has to reply.
@@ -168,6 +169,7 @@ impl Judge {
             accepted: BTreeSet::new(),
             last_delivery: 0,
             ids: Vec::new(),
+            filters: BTreeMap::new(),
             said: BTreeMap::new(),
             replies: BTreeMap::new(),
             publishing: None,
@@ -419,9 +421,11 @@ impl Judge {
                     (None, _) => assert_eq!(message.qos, Qos::AtMostOnce, "nobody hears of the answer"),
                 }
             }
-            BrokerCommand::Subscribe { token, id, .. } => {
+            BrokerCommand::Subscribe { token, id, filter, .. } => {
                 assert_eq!(state, State::Up);
-                assert!(self.mode == Mode::Transparent || !self.ids.contains(&id), "an identifier is given out twice");
+                let former = self.filters.insert(id, filter.clone());
+                let is_free = former.is_none_or(|former| former == filter);
+                assert!(self.mode == Mode::Transparent || is_free, "an identifier is given out twice");
                 self.ids.push(id);
                 self.owe(conn, token, Owed::Subscribed);
             }
