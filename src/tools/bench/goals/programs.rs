@@ -47,6 +47,7 @@ pub(super) struct Mosquitto {
 pub(super) struct GatewayProcess {
     process: Process,
     port: u16,
+    log: mpsc::Receiver<String>,
 }
 
 #[derive(Debug)]
@@ -117,7 +118,7 @@ impl Programs {
         command.current_dir(&self.home).env_remove("RUST_LOG").stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process::start(&mut command).context("cannot start the gateway")?;
         let log = process.0.stderr.take().context("the gateway's log is a pipe")?;
-        let (lines, log_lines) = mpsc::sync_channel(1024);
+        let (lines, log_lines) = mpsc::sync_channel(4096);
         thread::spawn(move || {
             for line in BufReader::new(log).lines().map_while(Result::ok) {
                 // Later nobody listens; the pipe must be read all the same.
@@ -129,7 +130,7 @@ impl Programs {
         while let Ok(line) = log_lines.recv_timeout(PATIENCE) {
             port = port.or_else(|| port_in(&line));
             if let Some(port) = port.filter(|_| line.contains("connected to mqtt")) {
-                return Ok(GatewayProcess { process, port });
+                return Ok(GatewayProcess { process, port, log: log_lines });
             }
             last.push_back(line);
             if last.len() > LINES_KEPT {
@@ -173,6 +174,16 @@ impl Mosquitto {
 impl GatewayProcess {
     pub(super) fn target(&self) -> Target {
         Target::Udp { host: "127.0.0.1".to_owned(), port: self.port }
+    }
+
+    /// Waits until the log says this.
+    pub(super) fn says(&self, words: &str) -> anyhow::Result<()> {
+        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
+            if line.contains(words) {
+                return Ok(());
+            }
+        }
+        bail!("the gateway does not say {words:?}")
     }
 
     pub(super) fn subject(&self) -> Subject {

@@ -54,6 +54,7 @@ pub(super) fn away(bench: &Bench, clients: u32) -> anyhow::Result<Vec<Row>> {
     let plan = Plan { broker: Some(broker.address()), ..of(&gateway, plan) };
     let engine = Engine::set_up(plan, Progress::none())?;
     relay.cut();
+    gateway.says("no connection to the broker")?;
     let outcome = engine.measure_and_then(|| relay.mend(), LONGEST_DRAIN)?;
     let up = &outcome.tally.up;
     let acknowledged = per_second(outcome.acknowledged_rate().unwrap_or_default());
