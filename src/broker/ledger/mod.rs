@@ -4,8 +4,7 @@
 //! every packet; with a full window that costs many times what the packet costs. So the ledger watches the packets of
 //! QoS 2 exchanges pass between the library and the network (`packets`), enters them in a book (`book`), and holds
 //! back what the library writes until the book is kept (`socket`). Commits run one after the other (`commits`), and
-//! each carries all that was entered since the last, so the messages of one write share one. That the broker has a
-//! message is told when its commit has begun: what the core writes because of it comes behind it.
+//! each carries all that was entered since the last, so the messages of one write share one.
 //!
 //! The library's own store is used in one direction only: to make it take the session up (`resume`).
 
