@@ -234,7 +234,7 @@ impl SessionKeeper for Keeper {
         lock(&self.last).clone()
     }
 
-    fn save(&self, checkpoint: Option<Bytes>, completed: Vec<Token>) -> Result<Kept, KeepError> {
+    fn save(&self, checkpoint: Option<Bytes>, completed: Vec<Token>) -> Kept {
         let session = self.session;
         lock(&self.last).clone_from(&checkpoint);
         let mut ops = vec![match checkpoint {
@@ -242,20 +242,15 @@ impl SessionKeeper for Keeper {
             None => StoreOp::Delete(RecordKey::Checkpoint(session)),
         }];
         ops.extend(completed.into_iter().map(|token| StoreOp::Put(Record::Completed(token))));
-        let durability = self.durability;
         let written = self.writer.write(ops);
-        let written = match (written, durability) {
-            (Ok(written), _) => written,
-            // It goes on as if there were no store.
-            (Err(_), Durability::BestEffort) => return Ok(Box::pin(async { Ok(()) })),
-            (Err(failed), Durability::Strict | Durability::Nothing) => return Err(KeepError::new(failed)),
-        };
-        Ok(Box::pin(async move {
+        let durability = self.durability;
+        Box::pin(async move {
             match (written.await, durability) {
+                // It goes on as if there were no store.
                 (Err(_), Durability::BestEffort) => Ok(()),
                 (written, _) => written.map_err(KeepError::new),
             }
-        }))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::broker::{Agenda, Entry};
+use super::broker::Agenda;
 use super::dice::Dice;
 use super::referee::Violation;
 use super::step::{Cause, Effect, Step};
@@ -113,13 +113,10 @@ impl World {
         Ok(())
     }
 
-    /// A connection to the broker keeps something. What it strikes off the gateway hears as soon as that is in line.
-    pub(super) fn keep_ledger(&mut self, entry: Entry) -> Result<(), Violation> {
-        let heard = self.broker.in_line(self.schedule.now(), &entry);
-        self.keep(Write::Ledger(entry));
-        match heard {
-            Some((conn, word)) => self.call_gateway(Cause::Word { conn, word }, None),
-            None => Ok(()),
+    /// A connection to the broker keeps something.
+    pub(super) fn keep(&mut self, write: Write) {
+        if let Some(delay) = self.store.submit(write, &mut self.fate) {
+            self.schedule.after(delay, Event::Store);
         }
     }
 
@@ -139,17 +136,14 @@ impl World {
                 for write in writes {
                     let Write::Ledger(entry) = write else { continue };
                     let mut agenda = Agenda::new();
-                    self.broker.kept(self.schedule.now(), &entry, &mut self.dice, &mut agenda);
+                    let heard = self.broker.kept(self.schedule.now(), entry, &mut self.dice, &mut agenda);
                     self.enter(agenda);
+                    if let Some((conn, word)) = heard {
+                        self.call_gateway(Cause::Word { conn, word }, None)?;
+                    }
                 }
                 stored.map_or(Ok(()), |token| self.call_gateway(Cause::Stored(token), None))
             }
-        }
-    }
-
-    fn keep(&mut self, write: Write) {
-        if let Some(delay) = self.store.submit(write, &mut self.fate) {
-            self.schedule.after(delay, Event::Store);
         }
     }
 

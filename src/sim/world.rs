@@ -13,7 +13,7 @@ use super::rogue;
 use super::scenario::{NARROW, Scenario, WIDE};
 use super::schedule::Schedule;
 use super::step::{Cause, Effect, Journal};
-use super::store::Store;
+use super::store::{Store, Write};
 use super::vocabulary::{self, Marks};
 use crate::core::{
     Cast, ClientPhase, ClientStatus, ConnId, Durability, Gateway, Input, Instant, LinkAddress, LinkId, Message, Output,
@@ -276,7 +276,7 @@ impl World {
                 match outcome {
                     Outcome::Nothing => {}
                     Outcome::Heard { conn, word } => self.call_gateway(Cause::Word { conn, word }, None)?,
-                    Outcome::Keeps(entry) => self.keep_ledger(entry)?,
+                    Outcome::Keeps(entry) => self.keep(Write::Ledger(entry)),
                 }
             }
             Event::BrokerTrouble => self.make_trouble(),

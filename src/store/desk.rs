@@ -43,16 +43,15 @@ impl Writer {
     }
 
     /// Makes changes durable, together: the future ends when they are. They take their place in line with the call, not
-    /// with the first poll, and keep it if the future is dropped, or fails. An error at once means that they were not
-    /// taken.
-    pub fn write(&self, ops: Vec<StoreOp>) -> Result<impl Future<Output = Result<(), Failed>> + Send + use<>, Failed> {
-        let answer = self.desk.write(ops)?;
-        Ok(async move {
-            match answer.await {
+    /// with the first poll, and keep it if the future is dropped.
+    pub fn write(&self, ops: Vec<StoreOp>) -> impl Future<Output = Result<(), Failed>> + Send + use<> {
+        let answer = self.desk.write(ops);
+        async move {
+            match answer?.await {
                 Ok(result) => result,
                 Err(oneshot::error::RecvError { .. }) => Err(Failed::Closed),
             }
-        })
+        }
     }
 }
 
@@ -196,13 +195,12 @@ impl Desk {
             return Err(Failed::Backlog);
         }
         state.add(ops);
-        let (promise, answer) = oneshot::channel();
-        match &state.health {
-            // There is no telling when it can be kept. Whoever no longer waits need not know.
-            Health::Failing(trouble) => _ = promise.send(Err(Failed::Disk(trouble.clone()))),
-            Health::Well | Health::Slow => state.promised.writers.push(promise),
-        }
         self.wake(&state);
+        if let Health::Failing(trouble) = &state.health {
+            return Err(Failed::Disk(trouble.clone()));
+        }
+        let (promise, answer) = oneshot::channel();
+        state.promised.writers.push(promise);
         Ok(answer)
     }
 

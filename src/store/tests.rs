@@ -215,14 +215,14 @@ fn a_writer_hears_when_its_changes_are_durable() {
     let (store, _) = start(disk.opener());
     disk.hold();
     let writer = store.writer();
-    let mut writing = std::pin::pin!(writer.write(vec![put(1, 0), delete(1, 5)]).unwrap());
+    let mut writing = std::pin::pin!(writer.write(vec![put(1, 0), delete(1, 5)]));
     disk.wait_for_commits(2);
     let waker = std::task::Waker::noop();
     assert!(writing.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
     disk.release();
     block_on(writing).expect("the disk works");
     store.close().unwrap();
-    assert_eq!(writer.write(vec![put(1, 1)]).err(), Some(Failed::Closed));
+    assert_eq!(block_on(writer.write(vec![put(1, 1)])), Err(Failed::Closed));
     assert_eq!(start(disk.opener()).1.records, [queued(1, 0, b"on")]);
 }
 
@@ -231,9 +231,9 @@ fn changes_of_both_kinds_become_durable_in_the_order_of_the_calls() {
     let disk = Disk::default();
     let (store, _) = start(disk.opener());
     let writer = store.writer();
-    let first = writer.write(vec![put(1, 0)]).unwrap();
+    let first = writer.write(vec![put(1, 0)]);
     store.submit(vec![StoreOp::Put(queued(1, 0, b"off"))], StoreToken(1));
-    let last = writer.write(vec![StoreOp::Put(queued(1, 0, b"last"))]).unwrap();
+    let last = writer.write(vec![StoreOp::Put(queued(1, 0, b"last"))]);
     block_on(last).unwrap();
     block_on(first).unwrap();
     drop(store);
@@ -246,8 +246,8 @@ fn a_writer_hears_of_trouble_at_once_and_its_changes_stay_in_line() {
     let (mut store, _) = start(disk.opener());
     disk.set_dead(true);
     let writer = store.writer();
-    assert_eq!(block_on(writer.write(vec![put(1, 0)]).unwrap()), Err(Failed::Disk(Trouble::Full)));
-    assert_eq!(block_on(writer.write(vec![put(1, 1)]).unwrap()), Err(Failed::Disk(Trouble::Full)));
+    assert_eq!(block_on(writer.write(vec![put(1, 0)])), Err(Failed::Disk(Trouble::Full)));
+    assert_eq!(block_on(writer.write(vec![put(1, 1)])), Err(Failed::Disk(Trouble::Full)));
     disk.set_dead(false);
     store.submit(Vec::new(), StoreToken(1));
     store.wait_for(1);
@@ -265,12 +265,12 @@ fn more_than_may_wait_is_refused_and_reported() {
     store.submit(vec![put(1, 1)], StoreToken(2));
     let StoreEvent::Failing { reason, .. } = store.next() else { panic!("the backlog is reported") };
     assert!(reason.ends_with("wait to be written to the store in /data, and 0 KiB may"), "{reason}");
-    assert_eq!(store.writer().write(vec![put(1, 2)]).err(), Some(Failed::Backlog));
+    assert_eq!(block_on(store.writer().write(vec![put(1, 2)])), Err(Failed::Backlog));
     assert_eq!(store.stats().refused, 1);
     disk.release();
     store.wait_for(2);
     assert_eq!(store.next(), StoreEvent::Recovered);
-    block_on(store.writer().write(vec![put(1, 2)]).expect("there is room again")).unwrap();
+    block_on(store.writer().write(vec![put(1, 2)])).expect("there is room again");
 }
 
 #[test]

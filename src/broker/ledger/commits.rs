@@ -19,88 +19,82 @@ pub(in crate::broker) struct Commits {
 
 struct Commit {
     revision: u64,
+    settled: Vec<(Token, PublishOutcome)>,
     keeping: Keeping,
 }
-
-/// A commit, and the messages that it settles.
-type Begun = (Commit, Vec<(Token, PublishOutcome)>);
 
 impl Commits {
     pub(in crate::broker) fn new(ledger: Ledger) -> Self {
         Self { ledger, current: None, backoff: Backoff::new(), not_before: None }
     }
 
-    /// Keeps what is to be kept, as soon as there is something. Returns when a commit begins that settles messages, with
-    /// these, and when one ends.
-    ///
-    /// Whoever hears that a message is settled need not wait until that is durable: what they keep because of it lies
-    /// behind it in line. What fails is tried again after a while. May be dropped at any point and called again.
+    /// Keeps what is to be kept, as soon as there is something, and returns the messages that are now settled for good.
+    /// What fails is tried again after a while. May be dropped at any point and called again.
     pub(in crate::broker) async fn next(&mut self) -> Result<Vec<(Token, PublishOutcome)>, KeepError> {
-        loop {
-            if let Some(commit) = &mut self.current {
-                let kept = (&mut commit.keeping).await;
-                let revision = commit.revision;
-                self.current = None;
-                return self.ended(revision, kept);
-            }
-            if let Some(at) = self.not_before {
-                sleep_until(at).await;
-                self.not_before = None;
-            }
-            match self.ledger.begin_commit() {
-                Some(Ok((commit, settled))) => {
-                    self.current = Some(commit);
-                    if !settled.is_empty() {
-                        return Ok(settled);
+        let commit = loop {
+            match &mut self.current {
+                Some(commit) => break commit,
+                None => {
+                    if let Some(at) = self.not_before {
+                        sleep_until(at).await;
+                        self.not_before = None;
+                    }
+                    self.current = self.ledger.begin_commit();
+                    if self.current.is_none() {
+                        self.ledger.0.changed.notified().await;
                     }
                 }
-                Some(Err((revision, error))) => return self.ended(revision, Err(error)),
-                None => self.ledger.0.changed.notified().await,
             }
-        }
-    }
-
-    fn ended(&mut self, revision: u64, kept: Result<(), KeepError>) -> Result<Vec<(Token, PublishOutcome)>, KeepError> {
-        match &kept {
-            Ok(()) => self.backoff.reset(),
+        };
+        let kept = (&mut commit.keeping).await;
+        let Commit { revision, settled, .. } = self.current.take().expect("it has just been waited for");
+        let ended = self.ledger.end_commit(revision, settled, kept);
+        match &ended {
+            Ok(_) => self.backoff.reset(),
             Err(_) => self.not_before = Some(Instant::now() + self.backoff.pause()),
         }
-        self.ledger.end_commit(revision, kept)?;
-        Ok(Vec::new())
+        ended
     }
 }
 
 impl Ledger {
-    /// Hands what is to be kept to the keeper, if there is something.
-    fn begin_commit(&self) -> Option<Result<Begun, (u64, KeepError)>> {
-        let mut state = self.state();
-        let revision = state.book.revision();
-        if state.kept == revision {
-            return None;
-        }
-        state.failed = None;
-        let checkpoint = state.book.checkpoint().as_ref().map(Checkpoint::encode);
-        let settled = state.book.take_settled();
+    fn begin_commit(&self) -> Option<Commit> {
+        let (checkpoint, revision, settled) = {
+            let mut state = self.state();
+            let revision = state.book.revision();
+            if state.kept == revision {
+                return None;
+            }
+            state.failed = None;
+            (state.book.checkpoint(), revision, state.book.take_settled())
+        };
         let answered = settled.iter().filter(|(_, outcome)| *outcome != PublishOutcome::Lost);
         let completed = answered.map(|(token, _)| *token).collect();
-        match self.0.keeper.save(checkpoint, completed) {
-            Ok(keeping) => Some(Ok((Commit { revision, keeping }, settled))),
-            Err(error) => {
-                state.book.give_back(settled);
-                Some(Err((revision, error)))
-            }
-        }
+        let keeping = self.0.keeper.save(checkpoint.as_ref().map(Checkpoint::encode), completed);
+        Some(Commit { revision, settled, keeping })
     }
 
-    fn end_commit(&self, revision: u64, kept: Result<(), KeepError>) -> Result<(), KeepError> {
+    fn end_commit(
+        &self,
+        revision: u64,
+        settled: Vec<(Token, PublishOutcome)>,
+        kept: Result<(), KeepError>,
+    ) -> Result<Vec<(Token, PublishOutcome)>, KeepError> {
         let mut state = self.state();
-        match &kept {
-            Ok(()) => state.kept = revision,
-            Err(error) => state.failed = Some(error.clone()),
-        }
+        let ended = match kept {
+            Ok(()) => {
+                state.kept = revision;
+                Ok(settled)
+            }
+            Err(error) => {
+                state.book.give_back(settled);
+                state.failed = Some(error.clone());
+                Err(error)
+            }
+        };
         drop(state);
         self.0.writer.wake();
-        kept
+        ended
     }
 }
 

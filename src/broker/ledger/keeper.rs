@@ -14,15 +14,13 @@ pub trait SessionKeeper: Send + Sync {
     fn load(&self) -> Option<Bytes>;
 
     /// Keeps the checkpoint in place of the former one, or none, and notes the tokens of messages that the broker has
-    /// answered for since; all of it or nothing.
+    /// answered for since; all of it or nothing. Resolves when it is durable.
     ///
-    /// When this returns they have their place in line: what anybody keeps later is durable no earlier. An error means
-    /// that they were not taken; then the connection tries again with what it has then, which includes the same tokens.
-    fn save(&self, checkpoint: Option<Bytes>, completed: Vec<Token>) -> Result<Keeping, KeepError>;
+    /// If it fails the connection tries again with what it has then, which includes the same tokens.
+    fn save(&self, checkpoint: Option<Bytes>, completed: Vec<Token>) -> Keeping;
 }
 
-/// Resolves when what was handed to a keeper is durable. After an error it still has its place in line, unless something
-/// newer takes it, which the connection hands over in a while.
+/// Resolves when what was handed to a keeper is durable.
 pub type Keeping = Pin<Box<dyn Future<Output = Result<(), KeepError>> + Send>>;
 
 /// Why something could not be kept, in words for a person.

@@ -2,8 +2,7 @@
 //!
 //! The ledger watches the packets of QoS 2 exchanges pass between the session and the network (`packets`), enters them
 //! in a book (`book`), and holds back what is written until the book is kept (`socket`). Commits run one after the other
-//! (`commits`), and each carries all that was entered since the last, so the messages of one write share one. That the
-//! broker has a message is told when its commit has begun: what the core writes because of it comes behind it.
+//! (`commits`), and each carries all that was entered since the last, so the messages of one write share one.
 //!
 //! When the process begins, the session goes on with what the book has.
 

@@ -47,7 +47,7 @@ pub(super) struct Connection {
     hides_loss: bool,
     /// The gateway wants it to end.
     is_ending: bool,
-    /// Oldest first; kept until the gateway has heard the answer, and the ledger has it.
+    /// Oldest first; kept until the gateway has heard the answer.
     publishes: Vec<Publish>,
     /// Subscribes and unsubscribes, as [`Connection::publishes`].
     requests: Vec<BrokerCommand>,
@@ -82,7 +82,7 @@ enum Standing {
     /// It is being entered, and goes out when that is done.
     Entering,
     Entered,
-    /// It is being struck off, and the gateway hears of it when that is in line.
+    /// It is being struck off, and the gateway hears of it when that is done.
     Leaving,
 }
 
@@ -181,18 +181,17 @@ impl Connection {
         true
     }
 
-    /// A change of the ledger is stored.
-    pub(super) fn kept(&mut self, stage: &mut Stage<'_>, change: &Change) {
+    /// A change of the ledger is stored. Returns what the gateway hears by it.
+    pub(super) fn kept(&mut self, stage: &mut Stage<'_>, change: Change) -> Option<BrokerEvent> {
         match change {
             Change::Begins { token, .. } => {
-                let Some(publish) = self.publishes.iter_mut().find(|publish| publish.token == *token) else { return };
+                let publish = self.publishes.iter_mut().find(|publish| publish.token == token)?;
                 publish.standing = Standing::Entered;
                 self.flush(stage);
+                None
             }
-            Change::Ends { token, .. } => {
-                self.publishes.retain(|publish| publish.token != *token || publish.standing != Standing::Leaving);
-            }
-            Change::Closes => {}
+            Change::Ends { token, outcome } => Some(BrokerEvent::Published { token, outcome }),
+            Change::Closes => None,
         }
     }
 
@@ -225,11 +224,7 @@ impl Connection {
     /// The gateway hears an event now.
     pub(super) fn heard(&mut self, event: &BrokerEvent) {
         match event {
-            // What the broker has must be known until it is struck off: otherwise the next process asks again.
-            BrokerEvent::Published { token, outcome } => self.publishes.retain(|publish| {
-                let is_kept = publish.standing == Standing::Leaving && *outcome != PublishOutcome::Lost;
-                publish.token != *token || is_kept
-            }),
+            BrokerEvent::Published { token, .. } => self.publishes.retain(|publish| publish.token != *token),
             BrokerEvent::Subscribed { token: heard, .. } => {
                 let is_other = |request: &BrokerCommand| !matches!(request, BrokerCommand::Subscribe { token, .. } if token == heard);
                 self.requests.retain(is_other);

@@ -1,11 +1,11 @@
 //! What a connection keeps of itself across the end of the process: the QoS 2 messages that are under way.
 //!
-//! A message is entered before it goes out; that it is struck off is in line to be stored before the core hears what
-//! became of it. What is under way at QoS 1 is not kept: whoever answers for it sends it again.
+//! A message is entered before it goes out and struck off before the core hears what became of it. What is under way at
+//! QoS 1 is not kept: whoever answers for it sends it again.
 
 use bytestring::ByteString;
 
-use crate::core::{BrokerEvent, ConnId, Message, PublishOutcome, Token};
+use crate::core::{ConnId, Message, PublishOutcome, Token};
 
 /// The messages under way, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -37,16 +37,6 @@ pub(super) enum Change {
 impl Entry {
     pub(in crate::sim) fn client_id(&self) -> &ByteString {
         &self.client_id
-    }
-}
-
-impl Change {
-    /// Returns what the gateway hears when the change has its place in line.
-    pub(super) fn tells(&self) -> Option<BrokerEvent> {
-        match self {
-            Self::Ends { token, outcome } => Some(BrokerEvent::Published { token: *token, outcome: *outcome }),
-            Self::Begins { .. } | Self::Closes => None,
-        }
     }
 }
 

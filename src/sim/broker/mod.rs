@@ -76,7 +76,7 @@ pub(super) enum Outcome {
         conn: ConnId,
         word: Word,
     },
-    /// This is to be written into the store: [`Broker::in_line`] at once, [`Broker::kept`] when it is.
+    /// This is to be written into the store; [`Broker::kept`] when it is.
     Keeps(Entry),
 }
 
@@ -205,20 +205,20 @@ impl Broker {
         Outcome::Nothing
     }
 
-    /// A change of a connection's ledger has its place in line. Returns what the gateway hears by it.
-    pub(super) fn in_line(&mut self, now: Instant, entry: &Entry) -> Option<(ConnId, Word)> {
-        let connection = self.connections.get_mut(&entry.conn)?;
-        let event = entry.change.tells()?;
-        connection.heard(&event);
-        Some((entry.conn, Word { event, brought_by: Vec::new(), made: now }))
-    }
-
-    /// A connection's ledger is stored with this change.
-    pub(super) fn kept(&mut self, now: Instant, entry: &Entry, dice: &mut Dice, agenda: &mut Agenda) {
+    /// A connection's ledger is stored with this change. Returns what the gateway hears by it.
+    pub(super) fn kept(
+        &mut self,
+        now: Instant,
+        entry: Entry,
+        dice: &mut Dice,
+        agenda: &mut Agenda,
+    ) -> Option<(ConnId, Word)> {
         let conn = entry.conn;
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let connection = self.connections.get_mut(&conn)?;
         let mut stage = Stage { now, conn, temper: &self.temper, dice, agenda };
-        connection.kept(&mut stage, &entry.change);
+        let event = connection.kept(&mut stage, entry.change)?;
+        connection.heard(&event);
+        Some((conn, Word { event, brought_by: Vec::new(), made: now }))
     }
 
     /// The gateway's process is gone, and with it all connections. Some of what was on its way arrives all the same.

@@ -16,8 +16,6 @@ use crate::wire::Qos;
 pub(super) struct Uplink {
     offer: BrokerOffer,
     at_broker: BTreeMap<(ConnId, Token), Mark>,
-    /// What the broker has taken over. A process that dies before that is stored asks again.
-    taken_over: BTreeMap<(ConnId, Token), Mark>,
     accepted: BTreeSet<Mark>,
     answers: Answers,
     /// Connections that keep nothing across the end of the process.
@@ -50,7 +48,6 @@ impl Uplink {
         Self {
             offer,
             at_broker: BTreeMap::new(),
-            taken_over: BTreeMap::new(),
             accepted: BTreeSet::new(),
             answers,
             forgetful: BTreeSet::new(),
@@ -135,16 +132,15 @@ impl Uplink {
     }
 
     pub(super) fn hear(&mut self, conn: ConnId, event: &BrokerEvent, accounts: &mut Accounts) {
-        let BrokerEvent::Published { token, outcome } = event else { return };
-        let place = (conn, *token);
-        // The broker may have forgotten its session, and with it what it said to a process that has died since.
-        let known = self.taken_over.remove(&place);
-        let Some(mark) = self.at_broker.remove(&place).or(known) else { return };
-        match outcome {
-            PublishOutcome::Lost => accounts.count_uncertainty(mark),
-            PublishOutcome::Refused(_) => accounts.count_refusal(mark),
-            PublishOutcome::Busy => _ = self.deferred.insert(mark),
-            PublishOutcome::Accepted => _ = self.taken_over.insert(place, mark),
+        if let BrokerEvent::Published { token, outcome } = event
+            && let Some(mark) = self.at_broker.remove(&(conn, *token))
+        {
+            match outcome {
+                PublishOutcome::Lost => accounts.count_uncertainty(mark),
+                PublishOutcome::Refused(_) => accounts.count_refusal(mark),
+                PublishOutcome::Busy => _ = self.deferred.insert(mark),
+                PublishOutcome::Accepted => {}
+            }
         }
     }
 
