@@ -73,6 +73,25 @@ fn a_broker_that_has_lost_the_session_is_asked_for_everything_again() {
 }
 
 #[test]
+fn what_has_waited_at_the_broker_for_one_filter_comes_though_a_later_one_matches_as_well() {
+    for later in [1, 2] {
+        let mut world = World::with_broker();
+        world.client("C").connects_persistent("c1");
+        world.client("C").sends(&frames::subscribe("a/b", 1, 7));
+        let earlier = world.broker().gets("SUBSCRIBE q1 a/b");
+        world.broker().grants(&earlier, 1);
+        world.client("C").hears("0813200001000700");
+        world.client("C").subscribes("a/+", later, 0);
+        world.restarts(&[]);
+        world.broker().comes_back();
+        world.broker().publishes_for(&[&earlier], "a/b", 1, "x");
+        world.client("C").hears("090a00010041612f62").says("070b0001004100").hears("080c200001004278");
+        world.client("C").says("070d0001004200");
+        world.broker().gets("ACK 1");
+    }
+}
+
+#[test]
 fn a_subscription_made_after_a_restart_takes_no_number_of_before() {
     let mut world = subscribed();
     world.restarts(&[]);

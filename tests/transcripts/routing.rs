@@ -90,6 +90,49 @@ fn overlapping_filters_bring_one_copy_at_the_best_qos_when_the_broker_sends_two(
     world.broker().gets("ACK 1");
 }
 
+/// One client with the filters `a/b` at QoS 1 and, later, `a/+` at QoS 2.
+fn raised() -> (World, Asked, Asked) {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").sends(&frames::subscribe("a/b", 1, 7));
+    let plain = world.broker().gets("SUBSCRIBE q1 a/b");
+    world.broker().grants(&plain, 1);
+    world.client("C").hears("0813200001000700");
+    world.client("C").sends(&frames::subscribe("a/+", 2, 8));
+    let wild = world.broker().gets("SUBSCRIBE q2 a/+");
+    world.broker().grants(&wild, 2);
+    world.client("C").hears("0813400000000800");
+    (world, plain, wild)
+}
+
+#[test]
+fn a_message_from_before_the_best_filter_comes_with_the_copy_for_another() {
+    let (mut world, plain, wild) = raised();
+    world.broker().publishes_for(&[&plain], "a/b", 1, "x");
+    world.client("C").hears("080c200001000178").says("070d0001000100");
+    world.broker().gets("ACK 1");
+    world.broker().publishes_for(&[&wild], "a/b", 1, "y");
+    world.client("C").hears("080c200001000279").says("070d0001000200");
+    world.broker().gets("ACK 2");
+    world.broker().publishes_for(&[&plain], "a/b", 1, "y");
+    world.broker().gets("ACK 3");
+}
+
+#[test]
+fn the_first_message_for_a_new_filter_comes_once_whichever_copy_is_first() {
+    let (mut world, plain, wild) = raised();
+    world.broker().publishes_for(&[&plain], "a/b", 1, "x");
+    world.client("C").hears("080c200001000178").says("070d0001000100");
+    world.broker().gets("ACK 1");
+    world.broker().publishes_for(&[&wild], "a/b", 1, "x");
+    world.broker().gets("ACK 2");
+    world.broker().publishes_for(&[&plain], "a/b", 1, "y");
+    world.broker().gets("ACK 3");
+    world.broker().publishes_for(&[&wild], "a/b", 1, "y");
+    world.client("C").hears("080c200001000279").says("070d0001000200");
+    world.broker().gets("ACK 4");
+}
+
 #[test]
 fn overlapping_filters_of_two_clients_bring_each_one_copy() {
     let mut world = World::with_broker();

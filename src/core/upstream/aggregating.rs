@@ -254,7 +254,7 @@ impl Aggregating {
         if message.retain {
             self.filters.retained(message, ids, now, found);
         } else {
-            self.filters.live(&message.topic, ids, found);
+            self.filters.live(message, ids, found);
         }
     }
 

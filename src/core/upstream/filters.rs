@@ -7,9 +7,10 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use slab::Slab;
 
+use super::overlaps::{self, Candidate, Overlaps, Role, Standing};
 use super::replayed::{Replayed, Turn};
 use crate::core::sessions::SessionKey;
-use crate::core::topics::{TopicFilter, TopicName, Tree};
+use crate::core::topics::{TopicFilter, Tree};
 use crate::core::{Instant, Message, SubscriptionId};
 use crate::wire::Qos;
 
@@ -59,6 +60,8 @@ pub(super) struct Filters {
     last_turn: Turn,
     /// In use while copies do not name their subscriptions.
     replayed: Replayed,
+    /// In use while they do.
+    overlaps: Overlaps,
     // Reused by every message.
     matched: Vec<FilterKey>,
     candidates: Vec<Candidate>,
@@ -71,6 +74,8 @@ struct Filter {
     subscribers: Vec<Subscriber>,
     /// The SUBSCRIBEs sent for this filter, oldest first. Live messages carry the id of the last one granted.
     replays: VecDeque<Replay>,
+    /// The SUBSCRIBE since which the broker has held the filter, at this QoS or a higher one.
+    held: Option<(SubscriptionId, Qos)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,16 +87,6 @@ struct Subscriber {
     standing: Standing,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
-    /// The broker has granted it.
-    Active,
-    /// The broker had granted it and has forgotten it since. Like a pending one until it is granted again.
-    Lapsed,
-    /// The broker has not answered yet. Its messages count, but never keep an active filter's from the client.
-    Pending,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Replay {
     id: SubscriptionId,
@@ -101,20 +96,12 @@ struct Replay {
     standing: Standing,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    recipient: Recipient,
-    /// The least that the broker may have granted: while it has not answered, nobody knows what is in force.
-    assured: Qos,
-    standing: Standing,
-    filter: FilterKey,
-}
-
 impl Filters {
     /// Adds a subscriber, or changes what it asks for, until the broker has answered.
     pub(super) fn add(&mut self, filter: &TopicFilter, session: SessionKey, qos: Qos) -> FilterKey {
         let key = self.tree.get(filter.as_str()).unwrap_or_else(|| {
-            let new = Filter { filter: filter.clone(), subscribers: Vec::new(), replays: VecDeque::new() };
+            let (subscribers, replays) = (Vec::new(), VecDeque::new());
+            let new = Filter { filter: filter.clone(), subscribers, replays, held: None };
             let key = FilterKey(self.filters.insert(new));
             self.tree.insert(filter.as_str(), key);
             key
@@ -201,7 +188,7 @@ impl Filters {
         session: SessionKey,
         granted: Qos,
     ) -> Option<Qos> {
-        self.filters.get_mut(key.0)?.note_granted(id);
+        self.filters.get_mut(key.0)?.note_granted(id, granted);
         let subscriber = self.subscriber(key, session)?;
         subscriber.standing = Standing::Active;
         subscriber.qos = subscriber.wanted.min(granted);
@@ -212,7 +199,8 @@ impl Filters {
     /// Notes that the broker has granted the filter again, for all its subscribers.
     pub(super) fn renewed(&mut self, key: FilterKey, id: SubscriptionId) {
         let Some(filter) = self.filters.get_mut(key.0) else { return };
-        filter.note_granted(id);
+        let wanted = filter.subscribers.iter().map(|subscriber| subscriber.wanted).max();
+        filter.note_granted(id, wanted.unwrap_or(Qos::AtMostOnce));
         let lapsed = filter.subscribers.iter_mut().filter(|subscriber| subscriber.standing == Standing::Lapsed);
         lapsed.for_each(|subscriber| subscriber.standing = Standing::Active);
     }
@@ -220,6 +208,7 @@ impl Filters {
     /// Notes that the broker has forgotten every filter.
     pub(super) fn lapse(&mut self) {
         for (_, filter) in &mut self.filters {
+            filter.held = None;
             let granted = filter.subscribers.iter_mut().filter(|subscriber| subscriber.standing == Standing::Active);
             granted.for_each(|subscriber| subscriber.standing = Standing::Lapsed);
         }
@@ -262,39 +251,43 @@ impl Filters {
     ///
     /// A broker sends one copy for each overlapping subscription of a connection, or one for all; each copy names
     /// the subscriptions that it stands for. A session that several of its filters lead to gets the message
-    /// with the copy for its best filter only: once, at the highest QoS.
+    /// with the copy for its best filter only: once, at the highest QoS ([`overlaps`] has the exception).
     ///
     /// Without `ids` (MQTT 3.1.1) every copy is taken for the only one.
-    pub(super) fn live(&mut self, topic: &TopicName, ids: &[SubscriptionId], found: &mut Vec<Recipient>) {
+    pub(super) fn live(&mut self, message: &Message, ids: &[SubscriptionId], found: &mut Vec<Recipient>) {
         self.matched.clear();
-        self.tree.matches(topic.as_str(), &mut self.matched);
+        self.tree.matches(message.topic.as_str(), &mut self.matched);
         let brought_by = |key: FilterKey| ids.is_empty() || ids.iter().any(|id| self.by_id.get(id) == Some(&key));
 
         if let [only] = self.matched[..] {
             if brought_by(only) {
                 found.extend(self.filters[only.0].subscribers.iter().map(|subscriber| subscriber.recipient()));
             }
+            if message.qos > Qos::AtMostOnce {
+                self.overlaps.pass(ids);
+            }
             return;
         }
         self.candidates.clear();
         for &key in &self.matched {
-            let brought = brought_by(key);
-            for subscriber in &self.filters[key.0].subscribers {
-                if brought || subscriber.standing == Standing::Active {
+            let role = if brought_by(key) { Role::Brought } else { Role::Matches };
+            let filter = &self.filters[key.0];
+            let since = filter.held.map(|(since, _)| since).unwrap_or_default();
+            for subscriber in &filter.subscribers {
+                if role == Role::Brought || subscriber.standing == Standing::Active {
                     let Subscriber { qos, wanted, standing, .. } = *subscriber;
                     let (recipient, assured) = (subscriber.recipient(), qos.min(wanted));
-                    self.candidates.push(Candidate { recipient, assured, standing, filter: key });
+                    self.candidates.push(Candidate { recipient, filter: key, since, assured, standing, role });
                 }
             }
         }
-        // The best filter of a session comes first: granted, highest QoS, oldest.
-        self.candidates.sort_unstable_by_key(|candidate| {
-            let Candidate { recipient, assured, standing, filter } = *candidate;
-            (recipient.session, standing, std::cmp::Reverse(assured), filter)
-        });
-        self.candidates.dedup_by_key(|candidate| candidate.recipient.session);
-        let best = self.candidates.iter().filter(|candidate| brought_by(candidate.filter));
-        found.extend(best.map(|candidate| candidate.recipient));
+        match message.qos {
+            Qos::AtMostOnce => overlaps::sort_out_unassured(&mut self.candidates, found),
+            Qos::AtLeastOnce | Qos::ExactlyOnce => {
+                let content = self.replayed.content(message);
+                self.overlaps.sort_out(content, ids, &mut self.candidates, found);
+            }
+        }
     }
 
     /// Finds who gets a retained message that the broker replays after a SUBSCRIBE.
@@ -352,7 +345,10 @@ impl Filters {
 }
 
 impl Filter {
-    fn note_granted(&mut self, id: SubscriptionId) {
+    fn note_granted(&mut self, id: SubscriptionId, qos: Qos) {
+        if self.held.is_none_or(|(_, held)| qos > held) {
+            self.held = Some((id, qos));
+        }
         if let Some(replay) = self.replays.iter_mut().rev().find(|replay| replay.id == id) {
             replay.standing = Standing::Active;
         }
@@ -393,6 +389,7 @@ impl Subscriber {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::topics::TopicName;
 
     const ONE: SessionKey = SessionKey(1);
     const TWO: SessionKey = SessionKey(2);
@@ -415,7 +412,9 @@ mod tests {
 
         fn live(&mut self, topic: &str, ids: &[SubscriptionId]) -> Vec<(SessionKey, Qos)> {
             let mut found = Vec::new();
-            self.0.live(&TopicName::parse(topic.as_bytes()).unwrap(), ids, &mut found);
+            let topic = TopicName::parse(topic.as_bytes()).unwrap();
+            let message = Message { topic, payload: "x".into(), qos: Qos::ExactlyOnce, retain: false };
+            self.0.live(&message, ids, &mut found);
             found.iter().map(|recipient| (recipient.session, recipient.qos)).collect()
         }
 

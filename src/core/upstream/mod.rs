@@ -11,6 +11,7 @@ mod filters;
 mod held;
 mod kept;
 mod line;
+mod overlaps;
 mod publishing;
 mod replayed;
 mod restore;

@@ -12,22 +12,20 @@ pub(super) struct AtRisk {
     unacknowledged: BTreeMap<(ConnId, Delivery), Mark>,
     /// Of these, the ones that it has forgotten: nobody has them but the process.
     forgotten: BTreeSet<Mark>,
-    /// What comes again after a crash, if the broker has not forgotten it.
+    /// What comes again after a crash, if the broker does not forget it first.
     repeated: BTreeMap<ConnId, BTreeSet<Mark>>,
 }
 
 impl AtRisk {
     pub(super) fn handed(&mut self, conn: ConnId, delivery: Delivery, mark: Mark) {
         self.unacknowledged.insert((conn, delivery), mark);
+        if let Some(repeated) = self.repeated.get_mut(&conn) {
+            repeated.remove(&mark);
+        }
     }
 
     pub(super) fn acknowledged(&mut self, conn: ConnId, delivery: Delivery) {
         self.unacknowledged.remove(&(conn, delivery));
-    }
-
-    /// A connection goes on with its session.
-    pub(super) fn resumed(&mut self, conn: ConnId) {
-        self.repeated.remove(&conn);
     }
 
     /// The broker has forgotten a connection's session. Returns what is lost by that.

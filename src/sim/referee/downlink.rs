@@ -410,10 +410,7 @@ impl Downlink {
 
     /// Another process hears first whether the broker has kept what was not acknowledged.
     fn hear_of_session(&mut self, conn: ConnId, event: &BrokerEvent) {
-        let BrokerEvent::Up { session_present, .. } = event else { return };
-        if *session_present {
-            return self.at_risk.resumed(conn);
-        }
+        let BrokerEvent::Up { session_present: false, .. } = event else { return };
         let lost = self.at_risk.session_lost(conn);
         for book in self.books.values_mut() {
             book.excuse(&lost);
