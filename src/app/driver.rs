@@ -36,7 +36,11 @@ const FAREWELL: Duration = Duration::from_millis(3_500);
 /// How long the last writes to the disk may take. With the farewell less than five seconds.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// Link events handled before the broker, the clock and the signals get their turn. A batch of the broker is a turn.
+/// Batches of the connections handled in one turn: in transparent mode each has its own, and their answers to devices go
+/// out together.
+const BROKER_BATCHES_PER_TURN: usize = 64;
+
+/// Link events handled before the broker, the clock and the signals get their turn.
 const LINK_EVENTS_PER_TURN: usize = 8;
 
 /// How the gateway ended.
@@ -121,6 +125,7 @@ impl Driver {
     /// Runs until a signal asks for the end, then takes leave of the broker.
     pub(super) async fn run(mut self, mut sources: Sources) -> Ended {
         let mut events = Vec::with_capacity(LINK_EVENTS_PER_TURN);
+        let mut batches = Vec::with_capacity(BROKER_BATCHES_PER_TURN);
         let mut deaf_until = Some(Clock::now() + BROKER_FIRST);
         let mut alarm = pin!(sleep_until(self.origin));
         loop {
@@ -140,10 +145,12 @@ impl Driver {
                     let now = self.now();
                     events.drain(..).for_each(|event| self.on_link_event(now, event));
                 }
-                Some((conn, batch)) = sources.broker.recv() => {
-                    // Its first word is that it is up, or why not.
-                    deaf_until = deaf_until.filter(|_| conn != ConnId::OWN);
-                    self.on_broker_events(conn, batch);
+                1.. = sources.broker.recv_many(&mut batches, BROKER_BATCHES_PER_TURN) => {
+                    for (conn, batch) in batches.drain(..) {
+                        // Its first word is that it is up, or why not.
+                        deaf_until = deaf_until.filter(|_| conn != ConnId::OWN);
+                        self.on_broker_events(conn, batch);
+                    }
                 }
                 event = self.keeping.next_event() => self.on_store_event(event),
                 asked = sources.requests.next() => self.on_asked(asked),

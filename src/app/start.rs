@@ -1,5 +1,6 @@
 //! From the command line to a running gateway, and from the end of its work to an exit code.
 
+use std::panic;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,7 +40,10 @@ pub fn run(args: &GatewayArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&runtime::no_event_loop(&error)),
     };
-    let outcome = runtime.block_on(serve(config));
+    // As a task, because tasks wake one another without a word to the system, but not what the runtime waits for.
+    let outcome = runtime.block_on(async { tokio::spawn(serve(config)).await });
+    // Nobody aborts it.
+    let outcome = outcome.unwrap_or_else(|panic| panic::resume_unwind(panic.into_panic()));
     runtime.shutdown_timeout(LAST_CALLS);
     match outcome {
         Ok(Ended::InOrder) => info!("stopped"),
