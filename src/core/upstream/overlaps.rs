@@ -109,7 +109,7 @@ impl Overlaps {
         let brings =
             |filter: FilterKey| candidates.iter().filter(is_brought).any(|candidate| candidate.filter == filter);
 
-        if is_brought(&best) {
+        if is_brought(&best) && best.standing == Standing::Active {
             return match given {
                 Some(given) if given.best == BestCopy::Awaited && !brings(given.by) => {
                     given.best = BestCopy::Came;
@@ -118,10 +118,14 @@ impl Overlaps {
                 Some(_) | None => Some(best.recipient),
             };
         }
-        if best.since <= known {
+        // Of filters that are not granted, nobody knows which is the best: the first copy counts.
+        if best.standing == Standing::Active && best.since <= known {
             return None;
         }
-        let other = candidates.iter().filter(is_brought).find(|candidate| candidate.assured > Qos::AtMostOnce)?;
+        let mut assured = candidates.iter().filter(|candidate| candidate.assured > Qos::AtMostOnce);
+        let Some(other) = assured.find(is_brought) else {
+            return Some(best.recipient).filter(|_| is_brought(&best));
+        };
         match given {
             Some(given) if !brings(given.by) => return None,
             Some(given) => given.best = BestCopy::Awaited,
