@@ -19,7 +19,7 @@ pub(super) struct Overlaps {
     /// The same, from the next message on: of this one another copy may have yet to come.
     next: SubscriptionId,
     message: Option<Content>,
-    /// Who has been given the last message with a copy that was not for the best filter.
+    /// Who has been given the last message with a copy that was not for the best filter, in ascending order.
     given: Vec<Given>,
 }
 
@@ -75,7 +75,7 @@ impl Overlaps {
         self.note(newest(ids));
     }
 
-    /// A copy has come at QoS 1 or 2. Finds who gets it, of candidates in ascending order of the session.
+    /// A copy has come at QoS 1 or 2. Finds who gets it.
     pub(super) fn sort_out(
         &mut self,
         content: Content,
@@ -105,11 +105,13 @@ impl Overlaps {
     fn choose(&mut self, known: SubscriptionId, candidates: &[Candidate]) -> Option<Recipient> {
         let best = candidates.first()?;
         let is_brought = |candidate: &&Candidate| candidate.role == Role::Brought;
-        let given = self.given.iter_mut().find(|given| given.session == best.recipient.session);
+        let session = best.recipient.session;
+        let place = self.given.binary_search_by_key(&session, |given| given.session);
+        let given = place.ok().and_then(|index| self.given.get_mut(index));
         let brings =
             |filter: FilterKey| candidates.iter().filter(is_brought).any(|candidate| candidate.filter == filter);
 
-        if is_brought(&best) {
+        if is_brought(&best) && best.standing == Standing::Active {
             return match given {
                 Some(given) if given.best == BestCopy::Awaited && !brings(given.by) => {
                     given.best = BestCopy::Came;
@@ -118,16 +120,20 @@ impl Overlaps {
                 Some(_) | None => Some(best.recipient),
             };
         }
-        if best.since <= known {
+        // Of filters that are not granted, nobody knows which is the best: the first copy counts.
+        if best.standing == Standing::Active && best.since <= known {
             return None;
         }
-        let other = candidates.iter().filter(is_brought).find(|candidate| candidate.assured > Qos::AtMostOnce)?;
+        let mut assured = candidates.iter().filter(|candidate| candidate.assured > Qos::AtMostOnce);
+        let Some(other) = assured.find(is_brought) else {
+            return Some(best.recipient).filter(|_| is_brought(&best));
+        };
         match given {
             Some(given) if !brings(given.by) => return None,
             Some(given) => given.best = BestCopy::Awaited,
             None => {
-                let (session, by) = (best.recipient.session, other.filter);
-                self.given.push(Given { session, by, best: BestCopy::Awaited });
+                let new = Given { session, by: other.filter, best: BestCopy::Awaited };
+                self.given.insert(place.unwrap_or_else(|index| index), new);
             }
         }
         Some(other.recipient)
