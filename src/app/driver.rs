@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use super::connections::Connections;
 use super::control::{self, Promises, Requests};
+use super::gathering::Gathering;
 use super::keeping::{Keeping, Legacy};
 use super::link_log::LinkLog;
 use super::signals::{Signal, Signals};
@@ -62,6 +64,8 @@ pub(super) struct Sources {
     pub(super) broker: mpsc::Receiver<(ConnId, Vec<BrokerEvent>)>,
     pub(super) requests: Requests,
     pub(super) signals: Signals,
+    /// Told how much they bring.
+    pub(super) gathering: Arc<Gathering>,
 }
 
 /// Everything that the core acts through.
@@ -143,10 +147,12 @@ impl Driver {
                 // None come when the tasks of all links have ended, and that is told by `next_ended`.
                 1.. = sources.links.recv_many(&mut events, LINK_EVENTS_PER_TURN), if deaf_until.is_none() => {
                     let now = self.now();
+                    sources.gathering.count(events.iter().map(inputs).sum());
                     events.drain(..).for_each(|event| self.on_link_event(now, event));
                 }
                 1.. = sources.broker.recv_many(&mut batches, BROKER_BATCHES_PER_TURN) => {
                     for (conn, batch) in batches.drain(..) {
+                        sources.gathering.count(batch.len());
                         // Its first word is that it is up, or why not.
                         deaf_until = deaf_until.filter(|_| conn != ConnId::OWN);
                         self.on_broker_events(conn, batch);
@@ -373,6 +379,11 @@ impl Driver {
     }
 }
 
+/// Returns how many inputs of the core an event is.
+fn inputs(event: &LinkEvent) -> usize {
+    if let LinkEvent::Frames(batch) = event { batch.len() } else { 1 }
+}
+
 impl Losses {
     /// Counts frames, the last of them to `to`.
     fn frames(&mut self, now: Instant, frames: u64, error: SendError, to: impl Fn() -> String) {
@@ -421,8 +432,8 @@ mod tests {
         let keeping = (Keeping::without(), Legacy::default());
         let driver = Driver::new(Settings::default(), links, connections, keeping, None);
 
-        let requests = Requests::none();
-        let sources = Sources { links: links_heard, broker, requests, signals: Signals::listen().unwrap() };
+        let (requests, gathering) = (Requests::none(), Arc::new(Gathering::new(Duration::ZERO)));
+        let sources = Sources { links: links_heard, broker, requests, signals: Signals::listen().unwrap(), gathering };
         let ended = timeout(Duration::from_secs(10), driver.run(sources)).await.expect("an end within 10 s");
         assert_eq!(ended, Ended::Broken(format!("a task of {name}")));
     }

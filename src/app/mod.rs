@@ -9,6 +9,7 @@ mod connections;
 mod control;
 pub mod decode;
 mod driver;
+mod gathering;
 mod keeping;
 mod link_log;
 mod noise_log;

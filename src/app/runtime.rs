@@ -2,14 +2,21 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::complain;
+use super::gathering::Gathering;
 
 /// Makes the event loop.
 pub(super) fn event_loop() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
+}
+
+/// Makes an event loop that rests under load before it waits for more.
+pub(super) fn gathering_event_loop(gathering: Arc<Gathering>) -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().on_thread_park(move || gathering.rest()).build()
 }
 
 /// Runs a client tool to its end.

@@ -2,6 +2,7 @@
 
 use std::panic;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use super::config::Config;
 use super::connections::Connections;
 use super::control::Requests;
 use super::driver::{Driver, Ended, Sources};
+use super::gathering::Gathering;
 use super::keeping::Keeping;
 use super::signals::Signals;
 use super::{WRONG_USAGE, complain, runtime};
@@ -36,12 +38,13 @@ pub fn run(args: &GatewayArgs) -> ExitCode {
         Ok(filter) => logging::start(filter, config.log.format),
         Err(error) => return complain(&error.to_string()),
     };
-    let runtime = match runtime::event_loop() {
+    let gathering = Arc::new(Gathering::new(config.gather));
+    let runtime = match runtime::gathering_event_loop(Arc::clone(&gathering)) {
         Ok(runtime) => runtime,
         Err(error) => return complain(&runtime::no_event_loop(&error)),
     };
     // As a task, because tasks wake one another without a word to the system, but not what the runtime waits for.
-    let outcome = runtime.block_on(async { tokio::spawn(serve(config)).await });
+    let outcome = runtime.block_on(async { tokio::spawn(serve(config, gathering)).await });
     // Nobody aborts it.
     let outcome = outcome.unwrap_or_else(|panic| panic::resume_unwind(panic.into_panic()));
     runtime.shutdown_timeout(LAST_CALLS);
@@ -71,7 +74,7 @@ pub(super) fn configuration(args: &GatewayArgs) -> Result<Config, ExitCode> {
     })
 }
 
-async fn serve(mut config: Config) -> anyhow::Result<Ended> {
+async fn serve(mut config: Config, gathering: Arc<Gathering>) -> anyhow::Result<Ended> {
     let signals = Signals::listen().context("the system does not let us listen for signals")?;
     if let Some(address) = config.embedded_broker {
         embedded::start(address, &mut config)?;
@@ -89,7 +92,7 @@ async fn serve(mut config: Config) -> anyhow::Result<Ended> {
     let settings = Settings { durability, ..config.core_settings() };
     let driver = Driver::new(settings, links, connections, (keeping, legacy), banner::broker_remedy(&config));
     let requests = Requests::listen(&config, durability);
-    Ok(driver.run(Sources { links: link_events, broker: broker_events, requests, signals }).await)
+    Ok(driver.run(Sources { links: link_events, broker: broker_events, requests, signals, gathering }).await)
 }
 
 /// What devices' own connections to the broker are told.

@@ -47,6 +47,7 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Problem> {
         queue: topics::queue_rules(raw.queue)?,
         predefined: topics::predefined(raw.predefined)?,
         timers,
+        gather: gather(&raw.timers)?,
         limits,
         queues,
         log: log(raw.log)?,
@@ -203,6 +204,18 @@ fn broker_keep_alive(keep_alive: Duration) -> Result<Duration, Problem> {
     }
     Err(Problem::at(["broker", "keep_alive"], "`keep_alive` in [broker] must be whole seconds from 1s to 65535s")
         .hint("example: keep_alive = \"30s\""))
+}
+
+/// A longer pause would be felt by devices that wait for an answer.
+const LONGEST_GATHER: Duration = Duration::from_millis(100);
+
+fn gather(raw: &RawTimers) -> Result<Duration, Problem> {
+    let gather = raw.gather.0;
+    if gather <= LONGEST_GATHER {
+        return Ok(gather);
+    }
+    Err(Problem::at(["timers", "gather"], "`gather` in [timers] must be from 0s to 100ms")
+        .hint("gather = \"0s\" handles each message at once"))
 }
 
 fn timers(raw: &RawTimers) -> Result<Timers, Problem> {

@@ -14,6 +14,7 @@ mod topics;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytestring::ByteString;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub outage: OutageSettings,
     pub queue: Vec<QueueRule>,
     pub timers: Timers,
+    /// How long the gateway rests under load, to take what comes meanwhile together.
+    pub gather: Duration,
     pub limits: Limits,
     pub queues: Queues,
     pub log: Log,

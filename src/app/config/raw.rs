@@ -151,6 +151,7 @@ pub(super) struct RawTimers {
     pub(super) session_expiry: Span,
     pub(super) broker_wait: Span,
     pub(super) link_wait: Span,
+    pub(super) gather: Span,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -262,6 +263,9 @@ impl Default for RawOutage {
     }
 }
 
+/// By default; docs/performance.md has what shorter and longer ones do.
+const GATHER: Duration = Duration::from_micros(500);
+
 impl Default for RawTimers {
     fn default() -> Self {
         let Timers {
@@ -283,6 +287,7 @@ impl Default for RawTimers {
             session_expiry: Span(session_expiry),
             broker_wait: Span(broker_wait),
             link_wait: Span(link_wait),
+            gather: Span(GATHER),
         }
     }
 }
