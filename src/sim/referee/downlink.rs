@@ -282,13 +282,16 @@ impl Downlink {
             let audience = self.audience(client);
             let is_under_way =
                 |mark: Mark| self.handed.get(&(audience, mark)).is_some_and(|handed| now - handed.first < COPIES_APART);
+            // What the broker has yet to send again finds nobody who wants it.
+            let is_unsubscribe = matches!(message, Message::Unsubscribe(_));
+            let is_too_late = |mark: Mark| is_unsubscribe && self.at_risk.is_to_come_again(mark);
             let book = self.books.entry(client).or_default();
             let Book { owed, settled, unwanted, .. } = book;
-            if let Message::Unsubscribe(_) = message {
+            if is_unsubscribe {
                 unwanted.extend(owed.iter().filter(|(_, topic)| matches(&filter, topic)).map(|(mark, _)| *mark));
             }
             owed.retain(|mark, topic| {
-                let is_excused = matches(&filter, topic) && is_under_way(*mark);
+                let is_excused = matches(&filter, topic) && (is_under_way(*mark) || is_too_late(*mark));
                 settled.extend(is_excused.then_some(*mark));
                 !is_excused
             });
