@@ -104,6 +104,23 @@ fn the_broker_s_filter_goes_with_the_last_client_that_needs_it() {
 }
 
 #[test]
+fn a_filter_whose_renewal_was_refused_is_back_with_the_next_that_is_asked_for_in_the_same_words() {
+    let mut world = two_clients();
+    subscribes(&mut world, "C", "a/+", "a/+");
+    world.broker().comes_up();
+    let renewal = world.broker().gets("SUBSCRIBE q2 a/+");
+    world.broker().refuses_subscribe(&renewal, 0x87);
+    world.notes("subscription lost a/+: BrokerReason(135)");
+    world.client("C").sends(&frames::subscribe("a/b", 0, 14));
+    let asked = world.broker().gets("SUBSCRIBE q2 a/+");
+    world.broker().grants(&asked, 2);
+    world.client("C").hears("0813000001000e00");
+    world.broker().publishes("a/b", 1, "x");
+    world.client("C").hears("080c200001000178").says("070d0001000100");
+    world.broker().gets("ACK 1");
+}
+
+#[test]
 fn a_wider_filter_that_is_refused_leaves_the_narrower_ones_as_they_were() {
     let mut world = two_clients();
     subscribes(&mut world, "C", "a/b", "a/b");

@@ -109,6 +109,29 @@ fn a_renewal_that_the_broker_refuses_is_said() {
 }
 
 #[test]
+fn a_filter_whose_renewal_was_refused_is_back_for_all_when_another_client_is_granted_it() {
+    let mut world = World::with_broker();
+    world.client("C").connects("c1");
+    world.client("C").subscribes("a/+", 1, 0);
+    world.client("C").subscribes("a/b", 0, 1);
+    world.broker().comes_up();
+    let wide = world.broker().gets("SUBSCRIBE q1 a/+");
+    let plain = world.broker().gets("SUBSCRIBE q0 a/b");
+    world.broker().refuses_subscribe(&wide, 0x87);
+    world.notes("subscription lost a/+: BrokerReason(135)");
+    world.broker().grants(&plain, 0);
+    world.client("D").connects("c2");
+    world.client("D").sends(&frames::subscribe("a/+", 0, 13));
+    let wide = world.broker().gets("SUBSCRIBE q1 a/+");
+    world.broker().grants(&wide, 1);
+    world.client("D").hears("0813000000000d00");
+    world.client("D").disconnects("c2");
+    world.broker().publishes_for(&[&wide, &plain], "a/b", 1, "x");
+    world.client("C").hears("080c200001000178").says("070d0001000100");
+    world.broker().gets("ACK 1");
+}
+
+#[test]
 fn a_renewal_for_which_the_connection_has_no_room_is_asked_for_again_a_second_later() {
     let mut world = World::with_broker();
     world.client("C").connects("c1");

@@ -83,11 +83,14 @@ impl Aggregating {
         owner: Option<SessionKey>,
         outcome: SubscribeOutcome,
     ) -> SubscribeOutcome {
+        if let SubscribeOutcome::Granted(qos) = outcome {
+            self.concerned(id).into_iter().for_each(|key| self.filters.holds(key, id, qos));
+        }
         let answer = match (owner, self.filters.find(filter), outcome) {
             // The subscription may have been ended before the broker's answer came.
             (None, _, _) | (_, None, _) => SubscribeOutcome::Lost,
             (Some(owner), Some(key), SubscribeOutcome::Granted(qos)) => {
-                let granted = self.filters.granted(key, id, owner, qos);
+                let granted = self.filters.granted(key, owner, qos);
                 granted.map_or(SubscribeOutcome::Lost, SubscribeOutcome::Granted)
             }
             (Some(owner), Some(key), SubscribeOutcome::Refused(_) | SubscribeOutcome::Lost) => {
@@ -188,10 +191,8 @@ impl Aggregating {
     /// Takes the broker's answer to a renewal.
     pub(super) fn renewed(&mut self, out: &mut Outputs, id: SubscriptionId, outcome: SubscribeOutcome) {
         self.renewals_asked = self.renewals_asked.saturating_sub(1);
-        let members = self.asked.get(&id).map_or(&[][..], |asked| self.covers.members(asked));
         let key = self.filters.by_id(id);
-        // Where one filter upstream stands for many, the answer is for all of them.
-        let concerned: Vec<FilterKey> = members.iter().copied().chain(key).collect();
+        let concerned = self.concerned(id);
         self.give_up_needless(out, id, outcome);
         let outdated = self.replaced.remove(&id).unwrap_or_default();
         match outcome {
@@ -271,6 +272,12 @@ impl Aggregating {
                 self.give_up_leftovers(out);
             }
         }
+    }
+
+    /// The filters that an answer of the broker is for: where one filter upstream stands for many, all of them.
+    fn concerned(&self, id: SubscriptionId) -> Vec<FilterKey> {
+        let members = self.asked.get(&id).map_or(&[][..], |asked| self.covers.members(asked));
+        members.iter().copied().chain(self.filters.by_id(id)).collect()
     }
 
     /// What nothing takes the place of goes now; the rest when what takes its place has been granted.

@@ -180,15 +180,16 @@ impl Filters {
         Some((&filter.filter, qos))
     }
 
+    /// Notes that the broker holds a filter since this SUBSCRIBE, whoever has asked: what it had forgotten is back for all
+    /// that it was granted before.
+    pub(super) fn holds(&mut self, key: FilterKey, id: SubscriptionId, granted: Qos) {
+        if let Some(filter) = self.filters.get_mut(key.0) {
+            filter.note_granted(id, granted);
+        }
+    }
+
     /// Notes that the broker has granted a subscriber's SUBSCRIBE. Returns what this subscriber may have.
-    pub(super) fn granted(
-        &mut self,
-        key: FilterKey,
-        id: SubscriptionId,
-        session: SessionKey,
-        granted: Qos,
-    ) -> Option<Qos> {
-        self.filters.get_mut(key.0)?.note_granted(id, granted);
+    pub(super) fn granted(&mut self, key: FilterKey, session: SessionKey, granted: Qos) -> Option<Qos> {
         let subscriber = self.subscriber(key, session)?;
         subscriber.standing = Standing::Active;
         subscriber.qos = subscriber.wanted.min(granted);
@@ -201,8 +202,6 @@ impl Filters {
         let Some(filter) = self.filters.get_mut(key.0) else { return };
         let wanted = filter.subscribers.iter().map(|subscriber| subscriber.wanted).max();
         filter.note_granted(id, wanted.unwrap_or(Qos::AtMostOnce));
-        let lapsed = filter.subscribers.iter_mut().filter(|subscriber| subscriber.standing == Standing::Lapsed);
-        lapsed.for_each(|subscriber| subscriber.standing = Standing::Active);
     }
 
     /// Notes that the broker has forgotten every filter.
@@ -348,6 +347,11 @@ impl Filter {
     fn note_granted(&mut self, id: SubscriptionId, qos: Qos) {
         if self.held.is_none_or(|(_, held)| qos > held) {
             self.held = Some((id, qos));
+            // One that was granted more than this stays lapsed: another of its filters may bring it more.
+            let is_back = |subscriber: &&mut Subscriber| {
+                subscriber.standing == Standing::Lapsed && subscriber.qos.min(subscriber.wanted) <= qos
+            };
+            self.subscribers.iter_mut().filter(is_back).for_each(|subscriber| subscriber.standing = Standing::Active);
         }
         if let Some(replay) = self.replays.iter_mut().rev().find(|replay| replay.id == id) {
             replay.standing = Standing::Active;
@@ -401,7 +405,8 @@ mod tests {
         /// Subscribes and has the broker grant it. Returns the subscription's id.
         fn grant(&mut self, filter: &str, session: SessionKey, qos: Qos) -> SubscriptionId {
             let (key, id) = self.ask(filter, session, qos);
-            assert_eq!(self.0.granted(key, id, session, qos), Some(qos));
+            self.0.holds(key, id, qos);
+            assert_eq!(self.0.granted(key, session, qos), Some(qos));
             id
         }
 

@@ -63,7 +63,7 @@ impl Client {
     /// Chooses a new will, to be told to the gateway.
     pub(super) fn set_will(&mut self, hands: &mut Hands<'_>, target: WillTarget) {
         let mark = hands.marks.fresh();
-        hands.tell(Tale::Begins { mark, topic: target.topic.clone(), qos: target.qos });
+        hands.tell(Tale::Begins { mark, qos: target.qos });
         self.will = Some(Will { target, mark });
     }
 
@@ -131,7 +131,7 @@ fn draw_publication(hands: &mut Hands<'_>) -> Publication {
 fn draw_publication_at(hands: &mut Hands<'_>, qos: Qos) -> Publication {
     let mark = hands.marks.fresh();
     let topic = vocabulary::any_topic(hands.dice);
-    hands.tell(Tale::Begins { mark, topic: topic.clone(), qos });
+    hands.tell(Tale::Begins { mark, qos });
     let payload = mark.payload(vocabulary::any_length(hands.dice));
     Publication { mark, topic, payload, qos, retain: hands.dice.chance(150), healed: false }
 }

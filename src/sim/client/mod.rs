@@ -12,7 +12,6 @@ use std::time::Duration;
 use super::dice::Dice;
 use super::vocabulary::{Mark, Marks};
 use crate::core::Instant;
-use crate::core::topics::TopicName;
 use crate::wire::{Message, Qos};
 
 use memory::Memory;
@@ -85,7 +84,6 @@ pub(super) enum Tale {
     /// It sends this message for the first time, or sets it as its will.
     Begins {
         mark: Mark,
-        topic: TopicName,
         qos: Qos,
     },
     /// The gateway has told it that the message has arrived.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::super::vocabulary::Mark;
 use super::ClientNumber;
 use crate::core::Message as BrokerMessage;
-use crate::core::topics::TopicName;
 use crate::wire::{Message, Qos};
 
 #[derive(Debug, Default)]
@@ -16,7 +15,6 @@ pub(super) struct Accounts {
 
 #[derive(Debug)]
 pub(super) struct Account {
-    pub(super) topic: TopicName,
     pub(super) qos: Qos,
     pub(super) owner: Option<ClientNumber>,
     /// Frames with it that reached the gateway.
@@ -32,18 +30,9 @@ pub(super) struct Account {
 }
 
 impl Accounts {
-    pub(super) fn open(&mut self, mark: Mark, topic: &TopicName, qos: Qos, owner: Option<(ClientNumber, u64)>) {
+    pub(super) fn open(&mut self, mark: Mark, qos: Qos, owner: Option<(ClientNumber, u64)>) {
         let owner = owner.map(|(client, _)| client);
-        let account = Account {
-            topic: topic.clone(),
-            qos,
-            owner,
-            arrivals: 0,
-            number: 0,
-            copies: 0,
-            refusals: 0,
-            uncertainties: 0,
-        };
+        let account = Account { qos, owner, arrivals: 0, number: 0, copies: 0, refusals: 0, uncertainties: 0 };
         self.by_mark.entry(mark).or_insert(account);
     }
 
@@ -70,8 +59,6 @@ impl Accounts {
     pub(super) fn count_copy(&mut self, message: &BrokerMessage) {
         if let Some(account) = Mark::read(&message.payload).and_then(|mark| self.by_mark.get_mut(&mark)) {
             account.copies += 1;
-            // A sender that breaks the rules may have meant another topic.
-            account.topic = message.topic.clone();
         }
     }
 

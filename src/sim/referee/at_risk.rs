@@ -28,6 +28,11 @@ impl AtRisk {
         self.unacknowledged.remove(&(conn, delivery));
     }
 
+    /// Whether the broker has yet to send the message again, which only another process had.
+    pub(super) fn is_to_come_again(&self, mark: Mark) -> bool {
+        self.repeated.values().any(|marks| marks.contains(&mark))
+    }
+
     /// The broker has forgotten a connection's session. Returns what is lost by that.
     pub(super) fn session_lost(&mut self, conn: ConnId) -> BTreeSet<Mark> {
         let deliveries = (conn, Delivery(0))..=(conn, Delivery(u64::MAX));

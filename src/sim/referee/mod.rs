@@ -191,9 +191,9 @@ impl Referee {
             return Ok(());
         }
         match tale {
-            Tale::Begins { mark, topic, qos } => {
+            Tale::Begins { mark, qos } => {
                 let session = self.shadows[client].session;
-                self.accounts.open(*mark, topic, *qos, Some((client, session)));
+                self.accounts.open(*mark, *qos, Some((client, session)));
             }
             Tale::Accepted { mark } => {
                 let is_abiding = self.shadows[client].is_abiding;
@@ -210,7 +210,7 @@ impl Referee {
     /// Takes a message that somebody else publishes through the broker.
     pub(super) fn hear_others(&mut self, message: &BrokerMessage) {
         if let Some(mark) = Mark::read(&message.payload) {
-            self.accounts.open(mark, &message.topic, message.qos, None);
+            self.accounts.open(mark, message.qos, None);
         }
     }
 
