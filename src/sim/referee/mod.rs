@@ -180,7 +180,7 @@ impl Referee {
         if self.trust != Trust::Full {
             return;
         }
-        self.uplink.see_crash(&mut self.accounts);
+        self.uplink.see_crash(self.moments.stored().at, &mut self.accounts);
         self.downlink.see_crash(now);
         self.wills.see_crash(self.moments.stored().at);
     }
@@ -289,7 +289,7 @@ impl Referee {
                 self.downlink.hear(step.now, client, &message);
             }
             Cause::Word { conn, word } => {
-                self.uplink.hear(*conn, &word.event, &mut self.accounts);
+                self.uplink.hear(step.now, *conn, &word.event, &mut self.accounts);
                 self.downlink.hear_word(step.now, *conn, word, &self.shadows, &self.accounts);
             }
             Cause::Restart(_) => self.watch_restart(step.now, gateway)?,

@@ -36,9 +36,10 @@ impl TopicIds {
         self.registering.clear();
     }
 
-    /// Another process goes on with the session, and has not heard the client's questions.
+    /// Another process goes on with the session. It has not heard the client's questions, and asked none itself.
     pub(super) fn restart(&mut self) {
         self.registering.clear();
+        self.announced.clear();
     }
 
     pub(super) fn hear_register(&mut self, register: &Register<'_>) {

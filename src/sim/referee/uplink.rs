@@ -7,8 +7,8 @@ use super::account::{Account, Accounts};
 use super::shadow::Shadow;
 use super::{ClientNumber, Violation};
 use crate::core::{
-    BrokerCommand, BrokerEvent, BrokerOffer, ConnId, ConnectSpec, Durability, Mode, Notice, PublishOutcome, Settings,
-    Token,
+    BrokerCommand, BrokerEvent, BrokerOffer, ConnId, ConnectSpec, Durability, Instant, Mode, Notice, PublishOutcome,
+    Settings, Token,
 };
 use crate::wire::Qos;
 
@@ -16,6 +16,10 @@ use crate::wire::Qos;
 pub(super) struct Uplink {
     offer: BrokerOffer,
     at_broker: BTreeMap<(ConnId, Token), Mark>,
+    /// What the broker has taken over, since the last crash.
+    taken_over: Vec<TakenOver>,
+    /// What was under way when a process died. The next one's connections have other numbers, and ask the broker again.
+    former: BTreeMap<Token, Mark>,
     accepted: BTreeSet<Mark>,
     answers: Answers,
     /// Connections that keep nothing across the end of the process.
@@ -28,6 +32,15 @@ pub(super) struct Uplink {
     last: BTreeMap<ClientNumber, u64>,
     /// Crashes so far: each may send what nobody acknowledges once more.
     crashes: u32,
+}
+
+/// A message that the gateway knows to be at the broker; a process that dies before that is stored does not.
+#[derive(Debug)]
+struct TakenOver {
+    at: Instant,
+    conn: ConnId,
+    token: Token,
+    mark: Mark,
 }
 
 /// When a client is told that a message has arrived.
@@ -48,6 +61,8 @@ impl Uplink {
         Self {
             offer,
             at_broker: BTreeMap::new(),
+            taken_over: Vec::new(),
+            former: BTreeMap::new(),
             accepted: BTreeSet::new(),
             answers,
             forgetful: BTreeSet::new(),
@@ -80,15 +95,20 @@ impl Uplink {
         }
     }
 
-    /// The gateway's process is gone. A connection that keeps its ledger goes on with what it had under way.
-    pub(super) fn see_crash(&mut self, accounts: &mut Accounts) {
+    /// The gateway's process is gone, and the next one finds what was stored until `stored`. A connection that keeps its
+    /// ledger goes on with what it had under way.
+    pub(super) fn see_crash(&mut self, stored: Instant, accounts: &mut Accounts) {
         self.crashes += 1;
-        for ((conn, _), mark) in &self.at_broker {
+        for ((conn, token), mark) in std::mem::take(&mut self.at_broker) {
             // At QoS 1 it goes out again, behind what the connection goes on with at QoS 2.
-            self.deferred.insert(*mark);
-            if self.forgetful.contains(conn) {
-                accounts.count_uncertainty(*mark);
+            self.deferred.insert(mark);
+            self.leave_under_way(conn, token, mark, accounts);
+        }
+        for TakenOver { at, conn, token, mark } in std::mem::take(&mut self.taken_over) {
+            if at <= stored {
+                continue;
             }
+            self.leave_under_way(conn, token, mark, accounts);
         }
         self.forgetful.clear();
     }
@@ -131,16 +151,16 @@ impl Uplink {
         }
     }
 
-    pub(super) fn hear(&mut self, conn: ConnId, event: &BrokerEvent, accounts: &mut Accounts) {
-        if let BrokerEvent::Published { token, outcome } = event
-            && let Some(mark) = self.at_broker.remove(&(conn, *token))
-        {
-            match outcome {
-                PublishOutcome::Lost => accounts.count_uncertainty(mark),
-                PublishOutcome::Refused(_) => accounts.count_refusal(mark),
-                PublishOutcome::Busy => _ = self.deferred.insert(mark),
-                PublishOutcome::Accepted => {}
-            }
+    pub(super) fn hear(&mut self, now: Instant, conn: ConnId, event: &BrokerEvent, accounts: &mut Accounts) {
+        let BrokerEvent::Published { token, outcome } = event else { return };
+        let token = *token;
+        let under_way = self.at_broker.remove(&(conn, token));
+        let Some(mark) = under_way.or_else(|| self.former.remove(&token)) else { return };
+        match outcome {
+            PublishOutcome::Lost => accounts.count_uncertainty(mark),
+            PublishOutcome::Refused(_) => accounts.count_refusal(mark),
+            PublishOutcome::Busy => _ = self.deferred.insert(mark),
+            PublishOutcome::Accepted => self.taken_over.push(TakenOver { at: now, conn, token, mark }),
         }
     }
 
@@ -186,5 +206,13 @@ impl Uplink {
             }
         }
         Ok(())
+    }
+
+    /// The process has died and did not know, or had not stored, what became of a message.
+    fn leave_under_way(&mut self, conn: ConnId, token: Token, mark: Mark, accounts: &mut Accounts) {
+        if self.forgetful.contains(&conn) {
+            accounts.count_uncertainty(mark);
+        }
+        self.former.insert(token, mark);
     }
 }
