@@ -14,7 +14,7 @@ use super::shadow::{Shadow, Wanted, filter_of};
 use super::{ClientNumber, Violation};
 use crate::core::topics::{TopicFilter, TopicName};
 use crate::core::{BrokerCommand, BrokerEvent, ClientPhase, ConnId, Instant, Mode, Notice, PacketId, SubscriptionId};
-use crate::wire::{Message, PubAck, Publish, Qos, ReturnCode, Subscribe, TopicRef, Unsubscribe};
+use crate::wire::{Message, PubAck, Publish, Qos, QosField, ReturnCode, Subscribe, TopicRef, Unsubscribe};
 
 /// How far apart the copies of one message can arrive, for the subscriptions that brought it.
 const COPIES_APART: Duration = Duration::from_secs(5);
@@ -76,7 +76,8 @@ struct Handed {
 struct Book {
     /// Messages at QoS 1 and 2 that it must get.
     owed: BTreeMap<Mark, TopicName>,
-    /// Of these, the ones that it has unsubscribed from since: they are on their way to it, but not over a crash.
+    /// Of these, the ones that it has unsubscribed from since, or asked for at QoS 0: they are on their way to it, but not
+    /// over a crash.
     unwanted: BTreeSet<Mark>,
     /// Live messages that it has taken, or that may pass it by.
     settled: BTreeSet<Mark>,
@@ -282,12 +283,16 @@ impl Downlink {
             let audience = self.audience(client);
             let is_under_way =
                 |mark: Mark| self.handed.get(&(audience, mark)).is_some_and(|handed| now - handed.first < COPIES_APART);
-            // What the broker has yet to send again finds nobody who wants it.
-            let is_unsubscribe = matches!(message, Message::Unsubscribe(_));
-            let is_too_late = |mark: Mark| is_unsubscribe && self.at_risk.is_to_come_again(mark);
+            // What the broker has yet to send again finds nobody who wants it, or at QoS 0 only, where it may get lost.
+            let gives_up = if let Message::Subscribe(subscribe) = message {
+                subscribe.qos == QosField::Level(Qos::AtMostOnce)
+            } else {
+                true
+            };
+            let is_too_late = |mark: Mark| gives_up && self.at_risk.is_to_come_again(mark);
             let book = self.books.entry(client).or_default();
             let Book { owed, settled, unwanted, .. } = book;
-            if is_unsubscribe {
+            if gives_up {
                 unwanted.extend(owed.iter().filter(|(_, topic)| matches(&filter, topic)).map(|(mark, _)| *mark));
             }
             owed.retain(|mark, topic| {
