@@ -147,12 +147,11 @@ impl Driver {
                 // None come when the tasks of all links have ended, and that is told by `next_ended`.
                 1.. = sources.links.recv_many(&mut events, LINK_EVENTS_PER_TURN), if deaf_until.is_none() => {
                     let now = self.now();
-                    sources.gathering.count(events.iter().map(inputs).sum());
+                    sources.gathering.count(events.iter().map(frames).sum());
                     events.drain(..).for_each(|event| self.on_link_event(now, event));
                 }
                 1.. = sources.broker.recv_many(&mut batches, BROKER_BATCHES_PER_TURN) => {
                     for (conn, batch) in batches.drain(..) {
-                        sources.gathering.count(batch.len());
                         // Its first word is that it is up, or why not.
                         deaf_until = deaf_until.filter(|_| conn != ConnId::OWN);
                         self.on_broker_events(conn, batch);
@@ -379,9 +378,8 @@ impl Driver {
     }
 }
 
-/// Returns how many inputs of the core an event is.
-fn inputs(event: &LinkEvent) -> usize {
-    if let LinkEvent::Frames(batch) = event { batch.len() } else { 1 }
+fn frames(event: &LinkEvent) -> usize {
+    if let LinkEvent::Frames(batch) = event { batch.len() } else { 0 }
 }
 
 impl Losses {

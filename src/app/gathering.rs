@@ -2,7 +2,7 @@
 //! wake-up, one write to the broker and one system call towards devices for many messages. Network cards do the same with
 //! interrupts.
 //!
-//! It begins when so much comes that a pause brings several inputs, and ends when fewer come for it: who waits for each
+//! It begins when so much comes that a pause brings several frames, and ends when fewer come for it: who waits for each
 //! answer before the next message would only be slowed down.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,28 +10,28 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Inputs over which a rate is measured.
+/// Frames over which a rate is measured.
 const WINDOW: u32 = 256;
-/// A pause has to bring so many inputs by the rate before it, or it is none.
+/// A pause has to bring so many frames by the rate before it, or it is none.
 const WORTH: u32 = 8;
 /// For how long nothing is gathered after it has not been worth it.
 const REST: Duration = Duration::from_secs(5);
 
-/// Counts inputs, and rests before the event loop waits for more.
+/// Counts frames from devices, and rests before the event loop waits for more.
 #[derive(Debug)]
 pub(super) struct Gathering {
     /// How long a pause is; zero for none at all.
     pause: Duration,
-    inputs: AtomicU32,
+    frames: AtomicU32,
     load: Mutex<Load>,
 }
 
-/// What the inputs of late say about the load.
+/// What the frames of late say about the load.
 #[derive(Clone, Copy, Debug)]
 struct Load {
     pace: Pace,
-    /// Inputs since `since`.
-    inputs: u32,
+    /// Frames since `since`.
+    frames: u32,
     since: Instant,
 }
 
@@ -49,22 +49,23 @@ enum Pace {
 impl Gathering {
     pub(super) fn new(pause: Duration) -> Self {
         let now = Instant::now();
-        let load = Load { pace: Pace::AsItComes { not_before: now }, inputs: 0, since: now };
-        Self { pause, inputs: AtomicU32::new(0), load: Mutex::new(load) }
+        let load = Load { pace: Pace::AsItComes { not_before: now }, frames: 0, since: now };
+        Self { pause, frames: AtomicU32::new(0), load: Mutex::new(load) }
     }
 
-    /// Counts inputs that have been handled.
-    pub(super) fn count(&self, inputs: usize) {
-        self.inputs.fetch_add(u32::try_from(inputs).unwrap_or(u32::MAX), Ordering::Relaxed);
+    /// Counts frames that have been handled.
+    pub(super) fn count(&self, frames: usize) {
+        self.frames.fetch_add(u32::try_from(frames).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Rests, if the load is such that it pays. To be called when there is nothing left to do.
     pub(super) fn rest(&self) {
-        if self.pause.is_zero() {
+        let frames = self.frames.swap(0, Ordering::Relaxed);
+        // After the broker's answers alone the devices are not to wait a second time.
+        if self.pause.is_zero() || frames == 0 {
             return;
         }
-        let inputs = self.inputs.swap(0, Ordering::Relaxed);
-        let pace = self.load.lock().unwrap_or_else(PoisonError::into_inner).next(inputs, self.pause, Instant::now);
+        let pace = self.load.lock().unwrap_or_else(PoisonError::into_inner).next(frames, self.pause, Instant::now);
         match pace {
             // The thread has nothing else to do: everything that it could wait for is also there afterwards.
             Pace::Gathering { .. } => thread::sleep(self.pause),
@@ -74,21 +75,21 @@ impl Gathering {
 }
 
 impl Load {
-    /// Takes note of inputs, and returns how to go on.
-    fn next(&mut self, inputs: u32, pause: Duration, now: impl FnOnce() -> Instant) -> Pace {
-        self.inputs = self.inputs.saturating_add(inputs);
-        if self.inputs < WINDOW {
+    /// Takes note of frames, and returns how to go on.
+    fn next(&mut self, frames: u32, pause: Duration, now: impl FnOnce() -> Instant) -> Pace {
+        self.frames = self.frames.saturating_add(frames);
+        if self.frames < WINDOW {
             return self.pace;
         }
         let now = now();
-        let took = now.duration_since(self.since) * WINDOW / self.inputs;
+        let took = now.duration_since(self.since) * WINDOW / self.frames;
         self.pace = match self.pace {
             Pace::AsItComes { not_before } if now < not_before || took > pause * (WINDOW / WORTH) => self.pace,
             Pace::AsItComes { .. } => Pace::Gathering { before: took },
             Pace::Gathering { before } if took > before * 3 / 2 => Pace::AsItComes { not_before: now + REST },
             Pace::Gathering { .. } => self.pace,
         };
-        (self.inputs, self.since) = (0, now);
+        (self.frames, self.since) = (0, now);
         self.pace
     }
 }
@@ -108,7 +109,7 @@ mod tests {
     impl Rig {
         fn new() -> Self {
             let now = Instant::now();
-            Self { load: Load { pace: Pace::AsItComes { not_before: now }, inputs: 0, since: now }, now }
+            Self { load: Load { pace: Pace::AsItComes { not_before: now }, frames: 0, since: now }, now }
         }
 
         /// So many windows go by, each within `took`; returns whether what comes next is gathered.
@@ -124,8 +125,8 @@ mod tests {
     #[test]
     fn what_comes_often_is_gathered_and_what_comes_seldom_is_not() {
         let mut rig = Rig::new();
-        assert!(!rig.gathers_after(10, Duration::from_millis(20)), "12,800 inputs in a second");
-        assert!(rig.gathers_after(1, Duration::from_millis(10)), "25,600 inputs in a second");
+        assert!(!rig.gathers_after(10, Duration::from_millis(20)), "12,800 frames in a second");
+        assert!(rig.gathers_after(1, Duration::from_millis(10)), "25,600 frames in a second");
         assert!(rig.gathers_after(10, Duration::from_millis(10)));
         assert!(rig.gathers_after(10, Duration::from_millis(5)), "more of it");
     }
