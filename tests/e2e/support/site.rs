@@ -130,7 +130,7 @@ impl Outcome {
                 );
             }
             for qos in ["q1", "q2"] {
-                note_order(&format!("readings of {device}"), arrived, qos);
+                assert_in_order(&format!("readings of {device}"), arrived, qos);
             }
         }
     }
@@ -166,15 +166,6 @@ fn at_most(message: &str) -> usize {
 fn accepted_as_printed(device: &Device) -> Vec<String> {
     let Diary { accepted, .. } = device.diary();
     accepted.iter().map(|reading| format!("up/{} {}", device.client_id, reading.payload)).collect()
-}
-
-/// Known defect: where gateway and broker die again and again, a reading can overtake those of its device that the gateway
-/// has kept. It is told here and not yet asserted.
-fn note_order(what: &str, messages: &[String], qos: &str) {
-    let first = |message: &&String| message.starts_with(qos);
-    if !messages.iter().filter(first).is_sorted() {
-        eprintln!("known defect: {what} came out of order: {messages:?}");
-    }
 }
 
 /// The first of each; a repetition may come late.
