@@ -142,6 +142,43 @@ fn what_follows_a_kept_qos_2_message_of_the_same_client_waits_until_the_broker_h
 }
 
 #[test]
+fn nobody_s_messages_wait_for_another_client_s() {
+    let mut world = broker_away();
+    world.client("D").connects("c2");
+    world.client("C").sends(&frames::publish(0x42, 0x6162, 1, b"1")).hears("040f0001");
+    world.client("C").says("04100001").hears("040e0001");
+    keeps(&mut world, "C", 2, "2");
+    keeps(&mut world, "D", 1, "another client's");
+    world.broker().comes_back();
+    let slow = world.broker().gets("PUBLISH q2 ab 1");
+    let other = world.broker().gets("PUBLISH q1 ab another client's");
+    world.broker().accepts(other);
+    world.broker().accepts(slow);
+    drains(&mut world, &["2"]);
+}
+
+#[test]
+fn nothing_overtakes_what_is_called_lost_only_after_the_broker_is_back_without_the_session() {
+    let mut world = broker_away();
+    for n in 1..=3 {
+        world.client("C").sends(&frames::publish(0x42, 0x6162, n, n.to_string().as_bytes()));
+        world.client("C").hears(&format!("040f{n:04x}")).says(&format!("0410{n:04x}")).hears(&format!("040e{n:04x}"));
+    }
+    world.broker().comes_back();
+    let lost: Vec<_> = (1..=3).map(|n| world.broker().gets(&format!("PUBLISH q2 ab {n}"))).collect();
+    world.broker().goes_down();
+    world.client("C").sends(&frames::publish(0x42, 0x6162, 4, b"4")).hears("040f0004");
+    world.client("C").says("04100004").hears("040e0004");
+    world.broker().comes_up();
+    for publish in lost {
+        world.broker().settles(publish, PublishOutcome::Lost);
+    }
+    let again: Vec<_> = (1..=4).map(|n| world.broker().gets(&format!("PUBLISH q2 ab {n}"))).collect();
+    again.into_iter().for_each(|publish| world.broker().accepts(publish));
+    assert_eq!(kept(&mut world), 0);
+}
+
+#[test]
 fn so_many_are_under_way_at_once() {
     let mut world = broker_away();
     for n in 1..=66 {

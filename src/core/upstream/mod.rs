@@ -344,7 +344,7 @@ impl Upstream {
             return Some(owner);
         }
         self.own.up(session_present, offer);
-        self.kept.begin_handover(means.now);
+        self.kept.begin_handover(means.now, session_present);
         let origin = std::mem::replace(&mut self.origin, Origin::Fresh);
         if !session_present {
             self.held.clear(means.out, means.journal);

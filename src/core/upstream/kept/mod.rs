@@ -1,8 +1,9 @@
 //! Messages that the gateway has answered for and the broker does not have yet.
 //!
 //! They go out in the order in which they came, a few at a time, so that a broker that has just come back is not
-//! buried; and while one of a client's waits, its next ones wait behind it. What follows a QoS 2 message of the same client
-//! at a lower QoS goes out when the broker has released that: it would pass the later one on first.
+//! buried; and while one of a client's waits, its next ones wait behind it: see `turns`.
+
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,7 @@ use bytestring::ByteString;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use self::turns::Turns;
 use super::line::Line;
 use super::tokens::{Pending, Tokens};
 use crate::core::context::Means;
@@ -31,15 +33,12 @@ const WINDOW: usize = 64;
 pub(super) struct Kept {
     rules: OutageRules,
     entries: BTreeMap<u64, Entry>,
-    /// What there is of each client, whichever of its sessions it is from.
-    by_client: HashMap<ByteString, Share, RandomState>,
+    turns: Turns,
     /// The newest of each topic of which only that is kept.
     latest: HashMap<TopicName, u64, RandomState>,
     /// Those that wait no longer than up to a time, soonest first.
     expiring: BTreeSet<(Instant, u64)>,
     octets: usize,
-    /// Everything before this place is on its way.
-    next: u64,
     under_way: usize,
     handover: Handover,
 }
@@ -51,15 +50,6 @@ struct Handover {
     since: Option<Instant>,
     messages: usize,
     superseded: usize,
-}
-
-/// What is kept of one client.
-#[derive(Clone, Copy, Debug, Default)]
-struct Share {
-    /// Messages that wait or are on their way.
-    messages: usize,
-    /// QoS 2 messages that are on their way: subscribers get them when they are released, and not before.
-    unreleased: usize,
 }
 
 #[derive(Debug)]
@@ -96,11 +86,10 @@ impl Kept {
         Self {
             rules: OutageRules::new(settings),
             entries: BTreeMap::new(),
-            by_client: HashMap::default(),
+            turns: Turns::default(),
             latest: HashMap::default(),
             expiring: BTreeSet::new(),
             octets: 0,
-            next: 0,
             under_way: 0,
             handover: Handover::default(),
         }
@@ -108,12 +97,12 @@ impl Kept {
 
     /// Whether something of this client waits: what it sends now must not overtake that.
     pub(super) fn holds(&self, client: &ByteString) -> bool {
-        self.by_client.contains_key(client)
+        self.turns.holds(client)
     }
 
     /// Returns how many messages of this client wait or are on their way.
     pub(super) fn of(&self, client: &ByteString) -> usize {
-        self.by_client.get(client).map_or(0, |share| share.messages)
+        self.turns.of(client)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -203,8 +192,12 @@ impl Kept {
         self.set_off(place);
     }
 
-    /// The broker is back: what waits goes out from now on.
-    pub(super) fn begin_handover(&mut self, now: Instant) {
+    /// The broker is back: what waits goes out from now on. What was on its way is answered for if the broker has lost
+    /// the session.
+    pub(super) fn begin_handover(&mut self, now: Instant, session_present: bool) {
+        if !session_present {
+            self.turns.session_lost();
+        }
         if !self.entries.is_empty() {
             self.handover.since.get_or_insert(now);
         }
@@ -222,17 +215,19 @@ impl Kept {
         }
     }
 
-    /// Sends them in order, and none that is not stored: one that is to arrive once must not go out before that, and the
-    /// others not before it.
+    /// Sends those whose turn it is, and none that is not stored: one that is to arrive once must not go out before that,
+    /// and the others not before it.
     fn send_waiting(&mut self, means: &mut Means<'_>, line: &Line, tokens: &mut Tokens) {
         let Means { now, out, journal, stats, .. } = means;
         while line.is_up() && self.under_way < WINDOW {
-            let mut ahead = self.entries.range(self.next..).filter(|(_, entry)| entry.state == State::Waiting);
-            let Some((&place, entry)) = ahead.next() else { return };
-            if journal.awaits(entry.written) || self.would_overtake(entry) {
+            let first = self.turns.first().and_then(|place| Some((place, self.entries.get(&place)?)));
+            let Some((place, entry)) = first else { return };
+            if journal.awaits(entry.written) {
                 return;
             }
-            self.next = place + 1;
+            if !self.turns.may_go(&entry.client, place, entry.message.qos) {
+                continue;
+            }
             if entry.expires.is_some_and(|at| at <= *now) {
                 out.notice(entry.outdated(Outdated::TooOld));
                 stats.expired += 1;
@@ -287,7 +282,7 @@ impl Kept {
             PublishOutcome::Busy | PublishOutcome::Lost => {
                 if let Some(entry) = self.entries.get_mut(&place) {
                     entry.state = State::Waiting;
-                    self.next = self.next.min(place);
+                    self.turns.come_back(place);
                 }
                 if outcome == PublishOutcome::Busy {
                     return Answered::NoRoom;
@@ -297,32 +292,19 @@ impl Kept {
         Answered::GoOn
     }
 
-    /// Whether the broker would pass this one on before an earlier one of the same client.
-    fn would_overtake(&self, entry: &Entry) -> bool {
-        entry.message.qos < Qos::ExactlyOnce
-            && self.by_client.get(&entry.client).is_some_and(|share| share.unreleased > 0)
-    }
-
     /// Notes that the message in this place is on its way to the broker.
     fn set_off(&mut self, place: u64) {
         let Some(entry) = self.entries.get_mut(&place) else { return };
         entry.state = State::UnderWay;
         self.under_way += 1;
-        if entry.message.qos == Qos::ExactlyOnce
-            && let Some(share) = self.by_client.get_mut(&entry.client)
-        {
-            share.unreleased += 1;
-        }
+        self.turns.set_off(&entry.client, place, entry.message.qos);
     }
 
     /// Notes that the message in this place is on its way no more, whatever became of it.
     fn arrive(&mut self, place: u64) {
         self.under_way = self.under_way.saturating_sub(1);
-        if let Some(entry) = self.entries.get(&place)
-            && entry.message.qos == Qos::ExactlyOnce
-            && let Some(share) = self.by_client.get_mut(&entry.client)
-        {
-            share.unreleased = share.unreleased.saturating_sub(1);
+        if let Some(entry) = self.entries.get(&place) {
+            self.turns.arrived(&entry.client, entry.message.qos);
         }
     }
 
@@ -352,7 +334,7 @@ impl Kept {
 
     fn insert(&mut self, place: u64, entry: Entry) {
         self.octets += octets(&entry.message);
-        self.by_client.entry(entry.client.clone()).or_default().messages += 1;
+        self.turns.add(&entry.client, place);
         self.expiring.extend(entry.expires.map(|at| (at, place)));
         if entry.policy == OutagePolicy::Latest {
             self.latest.insert(entry.message.topic.clone(), place);
@@ -370,12 +352,7 @@ impl Kept {
         if self.latest.get(&entry.message.topic) == Some(&place) {
             self.latest.remove(&entry.message.topic);
         }
-        if let Some(share) = self.by_client.get_mut(&entry.client) {
-            share.messages -= 1;
-            if share.messages == 0 {
-                self.by_client.remove(&entry.client);
-            }
-        }
+        self.turns.remove(&entry.client, place);
     }
 }
 
