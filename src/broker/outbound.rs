@@ -5,8 +5,8 @@
 //! the session, a QoS 1 message is sent again as a new one, before anything younger, and a QoS 2 message is answered
 //! with `Lost`, because it may have arrived.
 //!
-//! With a ledger it is known which QoS 2 messages have been on the wire, and the ledger answers for those. The others are
-//! sent again like QoS 1 messages.
+//! With a ledger it is known which QoS 2 messages have been on the wire, and the ledger answers for those, a commit later.
+//! The others are sent again like QoS 1 messages, or given back if they would overtake one of the former.
 //!
 //! What the broker hangs up on is found and refused: see `suspicion`.
 
@@ -228,6 +228,9 @@ impl Outbound {
         let younger = std::mem::take(&mut self.again);
         lost.into_iter().for_each(|in_flight| self.published(in_flight, PublishOutcome::Lost, out));
         self.again.extend(younger);
+        if self.ledger.as_ref().is_some_and(Ledger::has_outgoing) {
+            self.give_back(out);
+        }
         self.requests.session_lost(out);
     }
 
@@ -284,6 +287,27 @@ impl Outbound {
             answer(publish.own.token, PublishOutcome::Busy, out);
         }
         self.requests.abandon(out);
+    }
+
+    /// Answers all QoS 2 messages that have not been on the wire with `Lost`: earlier ones that have been are about to be,
+    /// and whoever sends those again is to decide about the order.
+    fn give_back(&mut self, out: &mut Vec<BrokerEvent>) {
+        let Self { again, waiting, load, .. } = self;
+        let mut stays = |publish: &Publish| {
+            let stays = publish.message.qos < Qos::ExactlyOnce;
+            if !stays {
+                answer(publish.own.token, PublishOutcome::Lost, out);
+            }
+            stays
+        };
+        again.retain(&mut stays);
+        waiting.retain(|(_, publish)| {
+            let stays = stays(publish);
+            if !stays {
+                load.leave();
+            }
+            stays
+        });
     }
 
     /// Sends again what was under way when the connection broke, as much as the broker takes at once.

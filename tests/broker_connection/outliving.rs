@@ -1,6 +1,6 @@
 //! QoS 2 across the end of the process: a connection that is dropped leaves no more behind than a `kill -9`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mqttsn_gateway::broker::{Protocol, SessionKeeper as _};
@@ -233,6 +233,38 @@ async fn a_broker_that_has_forgotten_the_session_makes_what_was_under_way_lost()
         assert_eq!(core.published().await, (TOKEN, PublishOutcome::Lost), "{protocol:?}");
         assert_eq!((keeper.under_way(), keeper.completed()), (vec![], vec![]));
         core.says(8, "").await;
+        assert_eq!(core.end().await, []);
+    }
+}
+
+/// Nothing is sent that would overtake what has to be sent again.
+#[tokio::test]
+async fn what_waits_behind_a_message_that_is_lost_with_the_session_is_given_back() {
+    for protocol in BOTH {
+        let mut broker = Mosquitto::start();
+        let proxy = Proxy::start(broker.addr()).await;
+        let keeper = Arc::new(MemoryKeeper::new());
+        let mut core = Core::kept(settings(&proxy.url(), protocol), &keeper);
+        core.up().await;
+        proxy.hold(Packet::FromBroker(PUBREC));
+        core.publish(TOKEN, message("a", "", Qos::ExactlyOnce));
+        proxy.holds().await;
+        broker.kill();
+        core.down().await;
+        core.publish(8, message("a", "", Qos::ExactlyOnce));
+        core.publish(9, message("a", "", Qos::AtLeastOnce));
+        broker.resume();
+        let mut answers = BTreeMap::new();
+        while answers.len() < 3 {
+            answers.extend([core.published().await]);
+        }
+        assert_eq!(
+            answers,
+            [(TOKEN, PublishOutcome::Lost), (8, PublishOutcome::Lost), (9, ACCEPTED)].into(),
+            "{protocol:?}"
+        );
+        assert!(!core.up().await.0);
+        core.says(10, "").await;
         assert_eq!(core.end().await, []);
     }
 }
