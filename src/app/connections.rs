@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::broker::{Broker, Connection, Events, SessionKeeper, Submitted};
-use crate::core::{BrokerCommand, BrokerEvent, ConnId, ConnectSpec};
+use crate::core::{BrokerCommand, BrokerEvent, ConnId, ConnectSpec, PublishOutcome};
 
 /// The connections that have not ended yet. A thousand cost no more than one, whatever is done.
 pub(super) struct Connections {
@@ -37,8 +37,7 @@ impl Connections {
 
     /// Hands a command to its connection. One that is gone takes nothing any more.
     pub(super) fn submit(&mut self, conn: ConnId, command: BrokerCommand) -> Submitted {
-        let connection = if conn == ConnId::OWN { self.own.as_mut() } else { self.clients.get_mut(&conn) };
-        match connection {
+        match self.get_mut(conn) {
             Some(connection) => connection.submit(command),
             None => Submitted::late(command),
         }
@@ -51,9 +50,17 @@ impl Connections {
             BrokerEvent::Closed => {
                 self.clients.remove(&conn);
             }
-            BrokerEvent::Up { .. }
+            BrokerEvent::Published { outcome: PublishOutcome::Busy, .. } => {
+                if let Some(connection) = self.get_mut(conn) {
+                    connection.refusal_is_heard();
+                }
+            }
+            BrokerEvent::Published {
+                outcome: PublishOutcome::Accepted | PublishOutcome::Refused(_) | PublishOutcome::Lost,
+                ..
+            }
+            | BrokerEvent::Up { .. }
             | BrokerEvent::Down { .. }
-            | BrokerEvent::Published { .. }
             | BrokerEvent::Subscribed { .. }
             | BrokerEvent::Message { .. } => {}
         }
@@ -70,5 +77,9 @@ impl Connections {
         if let Some(own) = &mut self.own {
             own.ended().await;
         }
+    }
+
+    fn get_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        if conn == ConnId::OWN { self.own.as_mut() } else { self.clients.get_mut(&conn) }
     }
 }

@@ -28,6 +28,8 @@ pub struct Connection {
     /// it is empty, as a client's mostly is.
     commands: commands::Sender,
     load: Arc<Load>,
+    /// Publishes that were not taken, while the core has not heard of it: no later one is to pass them.
+    unheard: usize,
     task: JoinHandle<()>,
 }
 
@@ -51,17 +53,19 @@ impl Connection {
         let room = setup.settings.queue + UNSUBSCRIBES_BEYOND + PACKET_IDS + 1;
         let (commands, receiver) = commands::queue(room);
         let mut driver = Driver::new(setup, receiver, Arc::clone(&load));
-        Self { commands, load, task: tokio::spawn(async move { driver.run().await }) }
+        Self { commands, load, unheard: 0, task: tokio::spawn(async move { driver.run().await }) }
     }
 
     /// Hands over a command. Never blocks.
     pub fn submit(&mut self, command: BrokerCommand) -> Submitted {
         let has_a_place = match &command {
-            BrokerCommand::Publish { .. } | BrokerCommand::Subscribe { .. } => self.load.enter(),
+            BrokerCommand::Publish { .. } => self.unheard == 0 && self.load.enter(),
+            BrokerCommand::Subscribe { .. } => self.load.enter(),
             BrokerCommand::Unsubscribe { .. } => self.load.enter_beyond(),
             BrokerCommand::Ack { .. } | BrokerCommand::Disconnect => true,
         };
         if !has_a_place {
+            self.unheard += usize::from(matches!(command, BrokerCommand::Publish { token: Some(_), .. }));
             return Submitted::refused(command);
         }
         match self.commands.send(command) {
@@ -69,6 +73,11 @@ impl Connection {
             Err(Unsent::Closed(command)) => Submitted::late(command),
             Err(Unsent::Full(command)) => Submitted::refused(command),
         }
+    }
+
+    /// Notes that the core hears next that a publish was not taken.
+    pub fn refusal_is_heard(&mut self) {
+        self.unheard = self.unheard.saturating_sub(1);
     }
 
     /// Waits until the connection has ended: after the core took [`BrokerEvent::Closed`], or by an error in this
@@ -113,5 +122,38 @@ fn answer(command: BrokerCommand) -> Option<BrokerEvent> {
         BrokerCommand::Publish { token: None, .. } | BrokerCommand::Unsubscribe { .. } | BrokerCommand::Ack { .. } => {
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Broker, BrokerSettings, ClientSettings};
+    use crate::core::topics::TopicName;
+    use crate::core::{Message, Token};
+    use crate::wire::Qos;
+
+    #[tokio::test]
+    async fn no_publish_passes_one_that_was_not_taken_before_the_core_has_heard_of_that() {
+        let mut settings = BrokerSettings::new("mqtt://127.0.0.1:9".parse().unwrap(), "gateway");
+        settings.queue = 1;
+        let broker = Broker::new(settings, ClientSettings::default()).unwrap();
+        let mut connection = broker.connect(None, tokio::sync::mpsc::channel(1).0);
+        let mut submit = |connection: &mut Connection, token| {
+            let topic = TopicName::parse(b"a").unwrap();
+            let message = Message { topic, payload: "".into(), qos: Qos::AtLeastOnce, retain: false };
+            connection.submit(BrokerCommand::Publish { token: Some(Token(token)), message, expires_in: None })
+        };
+        let busy = |token| {
+            let (token, outcome) = (Token(token), PublishOutcome::Busy);
+            Submitted::Answered(BrokerEvent::Published { token, outcome })
+        };
+        assert_eq!(submit(&mut connection, 1), Submitted::Queued);
+        assert_eq!(submit(&mut connection, 2), busy(2));
+        connection.load.leave();
+        assert_eq!(submit(&mut connection, 3), busy(3), "there is room for it");
+        connection.refusal_is_heard();
+        connection.refusal_is_heard();
+        assert_eq!(submit(&mut connection, 2), Submitted::Queued);
     }
 }
