@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::geteuid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{PATIENCE, Process};
@@ -94,6 +95,15 @@ impl Gateway {
     /// Returns the log so far.
     pub fn log(&self) -> Vec<String> {
         self.process.lines()
+    }
+
+    /// Asks how many messages of devices with a session it keeps for the broker.
+    pub fn kept_for_broker(&self) -> u64 {
+        let output = run_in(self.home(), &["sessions", "--json"]);
+        assert!(output.status.success(), "{}", text_of(&output));
+        let sessions: Value = serde_json::from_slice(&output.stdout).expect("what is printed is JSON");
+        let sessions = sessions["sessions"].as_array().expect("sessions are listed");
+        sessions.iter().map(|session| session["kept_for_broker"].as_u64().expect("a number")).sum()
     }
 
     /// Stops it as a service supervisor does, and returns how it ended.

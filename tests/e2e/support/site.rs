@@ -94,6 +94,11 @@ impl Site {
                 ordered.iter().all(|command| heard.contains(*command)).then_some(())
             });
         }
+        // Mosquitto (2.0.11) does not keep the order where a session's queue is emptied while more comes for it at QoS 1
+        // and 2: nothing comes any more when the collector begins.
+        until("the broker has all that was accepted", || (gateway.kept_for_broker() == 0).then_some(()));
+        // What the gateway still has to say, it says before it ends.
+        assert!(gateway.terminate().success());
         let collector =
             MosquittoSub::start(self.broker.port(), &["-c", "-q", "2", "-i", "collector", "-t", "up/#", "-v"]);
         let accepted: BTreeSet<String> = self.devices.iter().flat_map(accepted_as_printed).collect();
@@ -101,8 +106,6 @@ impl Site {
             let arrived = collector.messages().into_iter().collect();
             accepted.is_subset(&arrived).then_some(())
         });
-        // What the gateway still has to say, it says before it ends.
-        assert!(gateway.terminate().success());
         mosquitto_pub(self.broker.port(), &["-q", "2", "-t", "up/end", "-m", "end"]);
         collector.wait_for("up/end end");
         let mut arrived = BTreeMap::<String, Vec<String>>::new();
