@@ -82,6 +82,8 @@ pub(super) struct Driver {
     outputs: Outputs,
     /// Answers to what the connections did not take; they go in before anything else.
     answers: VecDeque<(ConnId, BrokerEvent)>,
+    /// Frames for single devices, since the loop last waited.
+    sent: usize,
     promises: Promises,
     words: Words,
     link_log: LinkLog,
@@ -116,6 +118,7 @@ impl Driver {
             began: Instant::from_origin(since_epoch),
             outputs: Outputs::default(),
             answers: VecDeque::new(),
+            sent: 0,
             promises: Promises::default(),
             words: Words::new(),
             link_log,
@@ -130,6 +133,7 @@ impl Driver {
     pub(super) async fn run(mut self, mut sources: Sources) -> Ended {
         let mut events = Vec::with_capacity(LINK_EVENTS_PER_TURN);
         let mut batches = Vec::with_capacity(BROKER_BATCHES_PER_TURN);
+        let mut received = 0;
         let mut deaf_until = Some(Clock::now() + BROKER_FIRST);
         let mut alarm = pin!(sleep_until(self.origin));
         loop {
@@ -142,12 +146,13 @@ impl Driver {
             }
             self.keeping.submit();
             self.flush();
+            sources.gathering.count(std::mem::take(&mut received), std::mem::take(&mut self.sent));
             // Unbiased, so that no source starves another: each is as likely to be the next as any that is ready.
             tokio::select! {
                 // None come when the tasks of all links have ended, and that is told by `next_ended`.
                 1.. = sources.links.recv_many(&mut events, LINK_EVENTS_PER_TURN), if deaf_until.is_none() => {
                     let now = self.now();
-                    sources.gathering.count(events.iter().map(frames).sum());
+                    received = events.iter().map(frames).sum();
                     events.drain(..).for_each(|event| self.on_link_event(now, event));
                 }
                 1.. = sources.broker.recv_many(&mut batches, BROKER_BATCHES_PER_TURN) => {
@@ -339,13 +344,14 @@ impl Driver {
     }
 
     fn carry_out(&mut self, now: Instant, frame_in: &[u8]) {
-        let Self { outputs, links, connections, keeping, answers, words, losses, .. } = self;
+        let Self { outputs, links, connections, keeping, answers, sent, words, losses, .. } = self;
         let (queue, frames) = outputs.drain();
         for output in queue {
             match output {
                 Output::Send { to, frame } => {
                     let octets = frames.octets(&frame);
                     trace_outgoing(octets, || links.describe_peer(to));
+                    *sent += 1;
                     if let Err(error) = links.send(to, octets) {
                         losses.frames(now, 1, error, || links.describe_peer(to));
                     }

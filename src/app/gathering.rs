@@ -2,27 +2,35 @@
 //! wake-up, one write to the broker and one system call towards devices for many messages. Network cards do the same with
 //! interrupts.
 //!
-//! It begins when so much comes that a pause brings several frames, and ends when fewer come for it: who waits for each
-//! answer before the next message would only be slowed down.
+//! It begins when so much comes that a pause brings several frames. Where nobody waits for answers the pauses become
+//! longer. It ends when less comes for it, unless that is still much: who waits for each answer before the next message is
+//! slowed down, and a few such clients lose more by it than is won.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Frames over which a rate is measured.
-const WINDOW: u32 = 256;
+/// Frames over which a rate is measured while nothing is gathered.
+const FRAMES: u32 = 1_024;
+/// Pauses over which one is measured while something is.
+const PAUSES: u32 = 64;
 /// A pause has to bring so many frames by the rate before it, or it is none.
 const WORTH: u32 = 8;
+/// When it brings so many it is worth it for whoever waits, too.
+const PLENTY: u32 = 32;
+/// So many times as long is a pause when nobody waits for answers.
+const UNAWAITED: u32 = 4;
 /// For how long nothing is gathered after it has not been worth it.
 const REST: Duration = Duration::from_secs(5);
 
-/// Counts frames from devices, and rests before the event loop waits for more.
+/// Counts frames from and to devices, and rests before the event loop waits for more.
 #[derive(Debug)]
 pub(super) struct Gathering {
     /// How long a pause is; zero for none at all.
     pause: Duration,
-    frames: AtomicU32,
+    received: AtomicU32,
+    sent: AtomicU32,
     load: Mutex<Load>,
 }
 
@@ -30,9 +38,7 @@ pub(super) struct Gathering {
 #[derive(Clone, Copy, Debug)]
 struct Load {
     pace: Pace,
-    /// Frames since `since`.
-    frames: u32,
-    since: Instant,
+    window: Window,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,57 +46,113 @@ enum Pace {
     AsItComes {
         not_before: Instant,
     },
-    /// Before, a window took so long.
     Gathering {
+        /// From one frame to the next before it began.
         before: Duration,
+        answers: Answers,
     },
+}
+
+/// Whether devices wait for what they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    Awaited,
+    Unawaited,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    since: Instant,
+    received: u32,
+    sent: u32,
+    /// Times at which there was nothing left to do.
+    rests: u32,
 }
 
 impl Gathering {
     pub(super) fn new(pause: Duration) -> Self {
-        let now = Instant::now();
-        let load = Load { pace: Pace::AsItComes { not_before: now }, frames: 0, since: now };
-        Self { pause, frames: AtomicU32::new(0), load: Mutex::new(load) }
+        Self {
+            pause,
+            received: AtomicU32::new(0),
+            sent: AtomicU32::new(0),
+            load: Mutex::new(Load::new(Instant::now())),
+        }
     }
 
-    /// Counts frames that have been handled.
-    pub(super) fn count(&self, frames: usize) {
-        self.frames.fetch_add(u32::try_from(frames).unwrap_or(u32::MAX), Ordering::Relaxed);
+    /// Counts frames from devices that have been handled, and those that were sent to devices.
+    pub(super) fn count(&self, received: usize, sent: usize) {
+        let add = |to: &AtomicU32, frames| to.fetch_add(u32::try_from(frames).unwrap_or(u32::MAX), Ordering::Relaxed);
+        add(&self.received, received);
+        add(&self.sent, sent);
     }
 
     /// Rests, if the load is such that it pays. To be called when there is nothing left to do.
     pub(super) fn rest(&self) {
-        let frames = self.frames.swap(0, Ordering::Relaxed);
+        let received = self.received.swap(0, Ordering::Relaxed);
         // After the broker's answers alone the devices are not to wait a second time.
-        if self.pause.is_zero() || frames == 0 {
+        if self.pause.is_zero() || received == 0 {
             return;
         }
-        let pace = self.load.lock().unwrap_or_else(PoisonError::into_inner).next(frames, self.pause, Instant::now);
-        match pace {
+        let sent = self.sent.swap(0, Ordering::Relaxed);
+        let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = load.pause(received, sent, self.pause, Instant::now);
+        drop(load);
+        if let Some(pause) = pause {
             // The thread has nothing else to do: everything that it could wait for is also there afterwards.
-            Pace::Gathering { .. } => thread::sleep(self.pause),
-            Pace::AsItComes { .. } => {}
+            thread::sleep(pause);
         }
     }
 }
 
 impl Load {
-    /// Takes note of frames, and returns how to go on.
-    fn next(&mut self, frames: u32, pause: Duration, now: impl FnOnce() -> Instant) -> Pace {
-        self.frames = self.frames.saturating_add(frames);
-        if self.frames < WINDOW {
-            return self.pace;
-        }
-        let now = now();
-        let took = now.duration_since(self.since) * WINDOW / self.frames;
-        self.pace = match self.pace {
-            Pace::AsItComes { not_before } if now < not_before || took > pause * (WINDOW / WORTH) => self.pace,
-            Pace::AsItComes { .. } => Pace::Gathering { before: took },
-            Pace::Gathering { before } if took > before * 3 / 2 => Pace::AsItComes { not_before: now + REST },
-            Pace::Gathering { .. } => self.pace,
+    fn new(now: Instant) -> Self {
+        Self { pace: Pace::AsItComes { not_before: now }, window: Window::new(now) }
+    }
+
+    /// Takes note of frames, and returns for how long to rest.
+    fn pause(&mut self, received: u32, sent: u32, pause: Duration, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        self.window.count(received, sent);
+        let is_over = match self.pace {
+            Pace::AsItComes { .. } => self.window.received >= FRAMES,
+            Pace::Gathering { .. } => self.window.rests >= PAUSES,
         };
-        (self.frames, self.since) = (0, now);
-        self.pace
+        if is_over {
+            let now = now();
+            self.pace = self.pace.after(&self.window, pause, now);
+            self.window = Window::new(now);
+        }
+        match self.pace {
+            Pace::AsItComes { .. } => None,
+            Pace::Gathering { answers: Answers::Awaited, .. } => Some(pause),
+            Pace::Gathering { answers: Answers::Unawaited, .. } => Some(pause * UNAWAITED),
+        }
+    }
+}
+
+impl Pace {
+    fn after(self, window: &Window, pause: Duration, now: Instant) -> Self {
+        let each = now.duration_since(window.since) / window.received.max(1);
+        let answers = if window.sent < window.received / 2 { Answers::Unawaited } else { Answers::Awaited };
+        match self {
+            Self::AsItComes { not_before } if now < not_before || each * WORTH > pause => self,
+            Self::AsItComes { .. } => Self::Gathering { before: each, answers },
+            Self::Gathering { before, .. } if window.received < window.rests * PLENTY && each > before * 3 / 2 => {
+                Self::AsItComes { not_before: now + REST }
+            }
+            Self::Gathering { before, .. } => Self::Gathering { before, answers },
+        }
+    }
+}
+
+impl Window {
+    fn new(now: Instant) -> Self {
+        Self { since: now, received: 0, sent: 0, rests: 0 }
+    }
+
+    fn count(&mut self, received: u32, sent: u32) {
+        self.received = self.received.saturating_add(received);
+        self.sent = self.sent.saturating_add(sent);
+        self.rests += 1;
     }
 }
 
@@ -99,51 +161,91 @@ mod tests {
     use super::*;
 
     const PAUSE: Duration = Duration::from_micros(500);
+    const SECOND: Duration = Duration::from_secs(1);
 
     /// A load, and the time by which it goes.
     struct Rig {
         load: Load,
         now: Instant,
+        /// Frames sent for each that is received.
+        answers: u32,
     }
 
     impl Rig {
-        fn new() -> Self {
+        fn new(answers: u32) -> Self {
             let now = Instant::now();
-            Self { load: Load { pace: Pace::AsItComes { not_before: now }, frames: 0, since: now }, now }
+            Self { load: Load::new(now), now, answers }
         }
 
-        /// So many windows go by, each within `took`; returns whether what comes next is gathered.
-        fn gathers_after(&mut self, windows: usize, took: Duration) -> bool {
-            for _ in 0..windows * 16 {
-                self.now += took / 16;
-                self.load.next(WINDOW / 16, PAUSE, || self.now);
+        /// Frames come one by one, so many a second, whatever is done. Returns how long the pauses are in the end.
+        fn comes(&mut self, for_long: Duration, each_second: u32) -> Option<Duration> {
+            self.goes_on(for_long, |pause| {
+                let took = pause.unwrap_or_default().max(SECOND / each_second);
+                (u32::try_from(took.as_nanos() * u128::from(each_second) / SECOND.as_nanos()).unwrap(), took)
+            })
+        }
+
+        /// So many clients wait for each answer, and send the next message so soon. Returns how long the pauses are in
+        /// the end.
+        fn answer_by_answer(&mut self, for_long: Duration, clients: u32, after: Duration) -> Option<Duration> {
+            self.goes_on(for_long, |pause| match pause {
+                Some(pause) => (clients, after + pause),
+                None => (1, after / clients),
+            })
+        }
+
+        fn goes_on(
+            &mut self,
+            for_long: Duration,
+            come: impl Fn(Option<Duration>) -> (u32, Duration),
+        ) -> Option<Duration> {
+            let end = self.now + for_long;
+            let mut pause = None;
+            while self.now < end {
+                let (frames, took) = come(pause);
+                self.now += took;
+                pause = self.load.pause(frames, frames * self.answers, PAUSE, || self.now);
             }
-            matches!(self.load.pace, Pace::Gathering { .. })
+            pause
         }
     }
 
     #[test]
     fn what_comes_often_is_gathered_and_what_comes_seldom_is_not() {
-        let mut rig = Rig::new();
-        assert!(!rig.gathers_after(10, Duration::from_millis(20)), "12,800 frames in a second");
-        assert!(rig.gathers_after(1, Duration::from_millis(10)), "25,600 frames in a second");
-        assert!(rig.gathers_after(10, Duration::from_millis(10)));
-        assert!(rig.gathers_after(10, Duration::from_millis(5)), "more of it");
+        let mut rig = Rig::new(1);
+        assert_eq!(rig.comes(SECOND, 12_000), None);
+        assert_eq!(rig.comes(SECOND, 25_000), Some(PAUSE));
+        assert_eq!(rig.comes(SECOND, 50_000), Some(PAUSE));
+        assert_eq!(rig.comes(SECOND, 1_000), None);
     }
 
     #[test]
-    fn who_waits_for_each_answer_is_not_slowed_down_for_long() {
-        let mut rig = Rig::new();
-        assert!(rig.gathers_after(1, Duration::from_millis(10)));
-        assert!(!rig.gathers_after(1, Duration::from_millis(60)), "each pause has brought one answer's worth");
-        assert!(!rig.gathers_after(100, Duration::from_millis(10)), "for a second");
-        assert!(rig.gathers_after(500, Duration::from_millis(10)), "tried again");
+    fn what_nobody_waits_for_is_gathered_for_longer() {
+        let mut rig = Rig::new(0);
+        assert_eq!(rig.comes(SECOND, 25_000), Some(PAUSE * UNAWAITED));
+        rig.answers = 1;
+        assert_eq!(rig.comes(SECOND, 25_000), Some(PAUSE), "now somebody does");
+    }
+
+    #[test]
+    fn a_few_who_wait_for_each_answer_are_not_slowed_down_for_long() {
+        let mut rig = Rig::new(1);
+        let soon = Duration::from_micros(200);
+        assert_eq!(rig.answer_by_answer(SECOND, 8, soon), None);
+        assert_eq!(rig.comes(REST - SECOND * 2, 25_000), None, "it is not tried again so soon");
+        assert_eq!(rig.comes(REST, 25_000), Some(PAUSE), "but later");
+    }
+
+    #[test]
+    fn many_who_wait_for_each_answer_are_served_together() {
+        let mut rig = Rig::new(1);
+        assert_eq!(rig.answer_by_answer(SECOND, 100, Duration::from_millis(2)), Some(PAUSE));
     }
 
     #[test]
     fn an_end_of_the_load_ends_it() {
-        let mut rig = Rig::new();
-        assert!(rig.gathers_after(1, Duration::from_millis(1)));
-        assert!(!rig.gathers_after(1, Duration::from_secs(60)));
+        let mut rig = Rig::new(1);
+        assert_eq!(rig.comes(SECOND, 25_000), Some(PAUSE));
+        assert_eq!(rig.comes(SECOND * 100, 1), None);
     }
 }

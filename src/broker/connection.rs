@@ -139,7 +139,7 @@ mod tests {
         settings.queue = 1;
         let broker = Broker::new(settings, ClientSettings::default()).unwrap();
         let mut connection = broker.connect(None, tokio::sync::mpsc::channel(1).0);
-        let mut submit = |connection: &mut Connection, token| {
+        let submit = |connection: &mut Connection, token| {
             let topic = TopicName::parse(b"a").unwrap();
             let message = Message { topic, payload: "".into(), qos: Qos::AtLeastOnce, retain: false };
             connection.submit(BrokerCommand::Publish { token: Some(Token(token)), message, expires_in: None })
