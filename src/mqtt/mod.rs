@@ -13,6 +13,7 @@
 mod acks;
 mod connect;
 mod frames;
+mod library;
 mod packet;
 mod publish;
 mod v4;

@@ -1,9 +1,10 @@
 //! The packets of MQTT 3.1.1, whose protocol level is 4, that are the library's.
 
-use mqtt_protocol_core::mqtt::packet::{self, SubEntry, SubOpts, v3_1_1};
+use mqtt_protocol_core::mqtt::packet::{SubEntry, SubOpts, v3_1_1};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 
 use super::connect::{ConnAck, Connect};
+use super::library::{self, level};
 use super::packet::PacketError;
 use crate::wire::Qos;
 
@@ -55,9 +56,7 @@ pub(super) fn write_subscribe(packet: u16, filter: &str, qos: Qos, out: &mut Vec
         let entry = SubEntry::new(filter, SubOpts::new().set_qos(level(qos)))?;
         v3_1_1::Subscribe::builder().packet_id(packet).entries(vec![entry]).build()
     };
-    let packet = build().map_err(PacketError::unwritable("SUBSCRIBE"))?;
-    out.extend_from_slice(&packet.to_continuous_buffer());
-    Ok(())
+    library::write("SUBSCRIBE", build(), out)
 }
 
 pub(super) fn read_suback(body: &[u8]) -> Result<(u16, u8), PacketError> {
@@ -67,18 +66,6 @@ pub(super) fn read_suback(body: &[u8]) -> Result<(u16, u8), PacketError> {
 }
 
 pub(super) fn write_unsubscribe(packet: u16, filter: &str, out: &mut Vec<u8>) -> Result<(), PacketError> {
-    let build = || -> Result<v3_1_1::Unsubscribe, MqttError> {
-        v3_1_1::Unsubscribe::builder().packet_id(packet).entries([filter])?.build()
-    };
-    let packet = build().map_err(PacketError::unwritable("UNSUBSCRIBE"))?;
-    out.extend_from_slice(&packet.to_continuous_buffer());
-    Ok(())
-}
-
-pub(super) fn level(qos: Qos) -> packet::Qos {
-    match qos {
-        Qos::AtMostOnce => packet::Qos::AtMostOnce,
-        Qos::AtLeastOnce => packet::Qos::AtLeastOnce,
-        Qos::ExactlyOnce => packet::Qos::ExactlyOnce,
-    }
+    let unsubscribe = v3_1_1::Unsubscribe::builder().packet_id(packet).entries([filter]);
+    library::write("UNSUBSCRIBE", unsubscribe.and_then(|packet| packet.build()), out)
 }

@@ -8,8 +8,8 @@ use mqtt_protocol_core::mqtt::packet::{
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 
 use super::connect::{ConnAck, Connect};
+use super::library::{self, level};
 use super::packet::PacketError;
-use super::v4::level;
 use crate::wire::Qos;
 
 pub(super) fn write_connect(connect: &Connect<'_>) -> Result<Vec<u8>, PacketError> {
@@ -83,9 +83,7 @@ pub(super) fn write_subscribe(
         }
         packet.build()
     };
-    let packet = build().map_err(PacketError::unwritable("SUBSCRIBE"))?;
-    out.extend_from_slice(&packet.to_continuous_buffer());
-    Ok(())
+    library::write("SUBSCRIBE", build(), out)
 }
 
 pub(super) fn read_suback(body: &[u8]) -> Result<(u16, u8), PacketError> {
@@ -95,12 +93,8 @@ pub(super) fn read_suback(body: &[u8]) -> Result<(u16, u8), PacketError> {
 }
 
 pub(super) fn write_unsubscribe(packet: u16, filter: &str, out: &mut Vec<u8>) -> Result<(), PacketError> {
-    let build = || -> Result<v5_0::Unsubscribe, MqttError> {
-        v5_0::Unsubscribe::builder().packet_id(packet).entries([filter])?.build()
-    };
-    let packet = build().map_err(PacketError::unwritable("UNSUBSCRIBE"))?;
-    out.extend_from_slice(&packet.to_continuous_buffer());
-    Ok(())
+    let unsubscribe = v5_0::Unsubscribe::builder().packet_id(packet).entries([filter]);
+    library::write("UNSUBSCRIBE", unsubscribe.and_then(|packet| packet.build()), out)
 }
 
 /// Returns the reason code and the broker's own words.

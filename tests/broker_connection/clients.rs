@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::core::{Core, message, settings};
-use crate::mosquitto::{Mosquitto, free_address};
+use crate::mosquitto::Mosquitto;
+use crate::port::reserved_address;
 
 const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,7 +78,7 @@ async fn the_broker_publishes_the_will_of_a_connection_that_breaks_and_of_no_oth
 
 #[tokio::test]
 async fn a_will_is_taken_back_even_if_the_broker_has_not_answered_yet() {
-    let listener = TcpListener::bind(free_address()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("mqtt://{}", listener.local_addr().unwrap());
     let client = Core::client(settings(&url, Protocol::V5), with_will("hasty"));
     let mut broker = accept(&listener).await;
@@ -167,7 +168,7 @@ async fn a_refusal_is_told_with_the_brokers_reason_at_each_attempt() {
 
 #[tokio::test]
 async fn a_broker_that_hangs_up_or_is_not_there_is_no_refusal() {
-    let listener = TcpListener::bind(free_address()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("mqtt://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -175,7 +176,7 @@ async fn a_broker_that_hangs_up_or_is_not_there_is_no_refusal() {
             let _closed_either_way = stream.read(&mut packet).await;
         }
     });
-    let absent = format!("mqtt://{}", free_address());
+    let absent = format!("mqtt://{}", reserved_address());
     for url in [silent, absent] {
         for protocol in [Protocol::Auto, Protocol::V5, Protocol::V311] {
             let mut client = Core::client(settings(&url, protocol), clean("early"));
@@ -189,7 +190,7 @@ async fn a_broker_that_hangs_up_or_is_not_there_is_no_refusal() {
 #[tokio::test]
 async fn being_thrown_out_by_another_connection_is_told_with_the_brokers_reason() {
     // Mosquitto 2.0 closes the former connection without a word.
-    let listener = TcpListener::bind(free_address()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("mqtt://{}", listener.local_addr().unwrap());
     let mut client = Core::client(settings(&url, Protocol::V5), clean("twin"));
     let mut broker = accept(&listener).await;
@@ -220,7 +221,7 @@ async fn a_broker_that_shuts_down_refuses_nobody() {
 #[tokio::test]
 async fn closed_comes_last_and_always() {
     // The broker is not there.
-    let absent = format!("mqtt://{}", free_address());
+    let absent = format!("mqtt://{}", reserved_address());
     let mut client = Core::client(settings(&absent, Protocol::V5), clean("client"));
     client.down().await;
     client.publish(1, message("a", "", Qos::AtLeastOnce));

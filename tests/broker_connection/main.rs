@@ -10,6 +10,8 @@ mod keeper;
 mod mosquitto;
 mod outages;
 mod outliving;
+#[path = "../e2e/support/port.rs"]
+mod port;
 mod proxy;
 mod publishing;
 mod reaching;

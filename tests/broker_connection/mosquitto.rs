@@ -1,13 +1,15 @@
 //! A real Mosquitto of the test's own.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::port::reserved_address;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,7 +36,7 @@ impl Mosquitto {
 
     /// Starts a broker with these lines in its configuration; they are given the directory of the broker's files.
     pub(crate) fn with(lines: impl FnOnce(&Path) -> String) -> Self {
-        let mut broker = Self::at(free_address(), lines);
+        let mut broker = Self::at(reserved_address(), lines);
         broker.resume();
         broker
     }
@@ -121,9 +123,4 @@ impl Drop for Mosquitto {
 fn signal(process: &Child, name: &str) {
     let told = Command::new("kill").arg(format!("-{name}")).arg(process.id().to_string()).status().unwrap();
     assert!(told.success());
-}
-
-/// Returns a loopback address with a port that was free a moment ago.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }

@@ -9,7 +9,8 @@ use mqttsn_gateway::core::{
 use mqttsn_gateway::wire::Qos;
 
 use crate::core::{Core, filter, message, settings};
-use crate::mosquitto::{Mosquitto, free_address};
+use crate::mosquitto::Mosquitto;
+use crate::port::reserved_address;
 
 const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
 const LEVELS: [Qos; 3] = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce];
@@ -140,7 +141,7 @@ async fn what_the_broker_would_punish_is_not_sent() {
 
 #[tokio::test]
 async fn what_does_not_fit_into_the_queue_is_answered_at_once() {
-    let mut nobody = settings(&format!("mqtt://{}", free_address()), Protocol::V5);
+    let mut nobody = settings(&format!("mqtt://{}", reserved_address()), Protocol::V5);
     nobody.queue = 2;
     let mut core = Core::start(nobody);
     core.down().await;

@@ -11,14 +11,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::core::{Core, message, settings};
-use crate::mosquitto::{Mosquitto, free_address};
+use crate::mosquitto::Mosquitto;
+use crate::port::reserved_address;
 
 const BOTH: [Protocol; 2] = [Protocol::V5, Protocol::V311];
 
 #[tokio::test]
 async fn a_broker_that_is_not_there_is_waited_for() {
     for protocol in [Protocol::Auto, Protocol::V5, Protocol::V311] {
-        let mut broker = Mosquitto::at(free_address(), |_| "allow_anonymous true".to_owned());
+        let mut broker = Mosquitto::at(reserved_address(), |_| "allow_anonymous true".to_owned());
         let url = broker.url();
         let mut core = Core::start(settings(&url, protocol));
         let reason = core.down().await;
@@ -117,7 +118,7 @@ async fn a_probe_reports_without_disturbing_the_gateway() {
     assert_eq!((report.version, report.offer), (Version::V5, offer));
     assert_eq!(probe(&settings(&broker.url(), Protocol::V311)).await.unwrap().version, Version::V311);
     assert_eq!(core.end().await, []);
-    let nobody = format!("mqtt://{}", free_address());
+    let nobody = format!("mqtt://{}", reserved_address());
     let error = probe(&settings(&nobody, Protocol::Auto)).await.unwrap_err();
     assert!(error.starts_with(&format!("cannot reach {nobody}: connection refused")), "{error}");
 }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::support::frame::hex;
 use crate::support::gateway::text_of;
-use crate::support::mosquitto::free_tcp_port;
+use crate::support::port::reserved_address;
 use crate::support::process::GLANCE;
 use crate::support::{Gateway, Home, Mosquitto, MosquittoSub, Node};
 
@@ -210,7 +210,7 @@ fn cut_off(file: &Path) {
 }
 
 fn gateway_without_broker(config: &str) -> Gateway {
-    let gateway = Home::lasting(config, &["--broker", &format!("mqtt://127.0.0.1:{}", free_tcp_port())]).start();
+    let gateway = Home::lasting(config, &["--broker", &format!("mqtt://{}", reserved_address())]).start();
     gateway.wait_for("no connection to the broker");
     gateway
 }

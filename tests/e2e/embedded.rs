@@ -1,11 +1,11 @@
 //! The broker inside the gateway, with the ordinary MQTT clients.
 
-use crate::support::mosquitto::free_tcp_port;
+use crate::support::port::reserved_address;
 use crate::support::{Gateway, MosquittoSub, Node, mosquitto_pub};
 
 #[test]
 fn mosquitto_clients_and_a_node_meet_at_the_embedded_broker() {
-    let port = free_tcp_port();
+    let port = reserved_address().port();
     let gateway = Gateway::start(&[&format!("--embedded-broker=127.0.0.1:{port}")]);
     gateway.wait_for_broker();
     let subscriber = MosquittoSub::start(port, &["-t", "iot/#", "-v"]);
@@ -28,7 +28,7 @@ fn mosquitto_clients_and_a_node_meet_at_the_embedded_broker() {
 
 #[test]
 fn a_later_subscriber_of_the_embedded_broker_gets_the_retained_message_too() {
-    let port = free_tcp_port();
+    let port = reserved_address().port();
     let gateway = Gateway::start(&[&format!("--embedded-broker=127.0.0.1:{port}")]);
     gateway.wait_for_broker();
     mosquitto_pub(port, &["-t", "iot/led", "-m", "on", "-q", "1", "-r"]);
@@ -43,7 +43,7 @@ fn a_later_subscriber_of_the_embedded_broker_gets_the_retained_message_too() {
 
 #[test]
 fn overlapping_filters_at_the_embedded_broker_bring_each_client_one_copy() {
-    let port = free_tcp_port();
+    let port = reserved_address().port();
     let gateway = Gateway::start(&[&format!("--embedded-broker=127.0.0.1:{port}")]);
     gateway.wait_for_broker();
     let mut nodes = ["iot/#", "iot/+"].map(|filter| {
@@ -68,7 +68,7 @@ fn overlapping_filters_at_the_embedded_broker_bring_each_client_one_copy() {
 
 #[test]
 fn the_banner_says_what_listens_where_and_what_to_try_next() {
-    let port = free_tcp_port();
+    let port = reserved_address().port();
     let gateway = Gateway::start(&[&format!("--embedded-broker=127.0.0.1:{port}")]);
     gateway.wait_for(&gateway.udp().to_string());
     gateway.wait_for(&format!("127.0.0.1:{port}"));

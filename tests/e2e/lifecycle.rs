@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::mosquitto::free_tcp_port;
+use crate::support::port::reserved_address;
 use crate::support::{Gateway, Mosquitto, Node};
 
 #[test]
@@ -38,7 +38,7 @@ fn sigterm_ends_the_gateway_as_asked_while_the_broker_hangs() {
 
 #[test]
 fn sigterm_ends_the_gateway_in_time_while_it_tries_to_reach_the_broker() {
-    let gateway = Gateway::start(&["--broker", &format!("mqtt://127.0.0.1:{}", free_tcp_port())]);
+    let gateway = Gateway::start(&["--broker", &format!("mqtt://{}", reserved_address())]);
     let asked = Instant::now();
     assert_eq!(gateway.terminate().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(5));

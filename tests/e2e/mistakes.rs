@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::support::Mosquitto;
 use crate::support::gateway::{run, run_in, text_of};
-use crate::support::mosquitto::free_tcp_port;
+use crate::support::port::reserved_address;
 
 #[test]
 fn a_udp_port_that_is_taken_is_named_with_the_remedy() {
@@ -53,7 +53,7 @@ fn check_passes_when_the_broker_answers() {
 
 #[test]
 fn check_fails_and_names_the_broker_that_does_not_answer() {
-    let url = format!("mqtt://127.0.0.1:{}", free_tcp_port());
+    let url = format!("mqtt://{}", reserved_address());
     assert_says(&run(&["check", "--broker", &url, "--udp", "127.0.0.1:0"]), 1, &[&url]);
 }
 

@@ -61,6 +61,9 @@ fn a_sleeper_s_messages_wait_for_it_over_a_restart() {
         let [] = node.expect("02 18");
         mosquitto_pub(broker.port(), &["-q", "1", "-t", "cmd/valve", "-m", "open"]);
         mosquitto_pub(broker.port(), &["-q", "2", "-t", "cmd/valve", "-m", "close"]);
+        // The gateway has taken both over when it has acknowledged them; before that the broker would send them again.
+        broker.wait_for("Received PUBACK from mqttsn-gateway-1");
+        broker.wait_for("Received PUBCOMP from mqttsn-gateway-1");
 
         let _gateway = again(gateway, end);
         node.send("LL 16 'valve'");

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::support::gateway::{run, run_without_privileges, text_of};
-use crate::support::mosquitto::free_tcp_port;
+use crate::support::port::reserved_address;
 use crate::support::{Gateway, Mosquitto, MosquittoSub, Node, SerialLine, mosquitto_pub};
 
 #[test]
@@ -138,7 +138,7 @@ fn a_serial_port_that_may_not_be_opened_is_named_with_the_remedy() {
 
 /// A broker that is not there.
 fn nobody() -> String {
-    format!("mqtt://127.0.0.1:{}", free_tcp_port())
+    format!("mqtt://{}", reserved_address())
 }
 
 fn gateway_on(broker: &Mosquitto, line: &SerialLine) -> Gateway {

@@ -44,7 +44,7 @@ fn pub_publishes_over_a_serial_line_what_mosquitto_pub_would() {
 
 #[test]
 fn sub_gets_what_pub_sends_without_any_other_program() {
-    let port = crate::support::mosquitto::free_tcp_port();
+    let port = crate::support::port::reserved_address().port();
     let gateway = Gateway::start(&[&format!("--embedded-broker=127.0.0.1:{port}")]);
     gateway.wait_for_broker();
     let port = gateway.udp().port().to_string();

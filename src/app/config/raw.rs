@@ -83,7 +83,7 @@ pub(super) struct RawUdp {
     pub(super) advertise: SpanOrNever,
 }
 
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSerial {
     pub(super) port: String,
@@ -220,24 +220,7 @@ impl Default for RawUdp {
 impl RawSerial {
     /// A port of which nothing but the name is said.
     pub(super) fn named(port: &str) -> Self {
-        Self {
-            port: port.into(),
-            baud: None,
-            framing: None,
-            format: None,
-            flow_control: None,
-            dtr: None,
-            rts: None,
-            max_frame: None,
-            gap: None,
-            receive_gap: None,
-            settle: None,
-            reopen_after: None,
-            reopen_at_most: None,
-            send_queue: None,
-            qos_minus_one: None,
-            advertise: None,
-        }
+        Self { port: port.into(), ..Self::default() }
     }
 }
 

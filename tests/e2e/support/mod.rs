@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod machine;
 pub mod mosquitto;
 pub mod node;
+pub mod port;
 pub mod process;
 pub mod serial_line;
 pub mod site;

@@ -1,6 +1,5 @@
 //! Mosquitto, the broker, and its two clients.
 
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::port::reserved_address;
 use super::process::{PATIENCE, Process, until};
 
 /// A real broker on a port of its own.
@@ -27,7 +27,7 @@ impl Mosquitto {
 
     /// Reserves a port and starts nothing on it yet.
     pub fn not_started() -> Self {
-        Self { port: free_tcp_port(), home: TempDir::new().expect("a temporary directory"), process: None }
+        Self { port: reserved_address().port(), home: TempDir::new().expect("a temporary directory"), process: None }
     }
 
     pub fn port(&self) -> u16 {
@@ -165,12 +165,6 @@ pub fn mosquitto_pub(port: u16, arguments: &[&str]) {
     command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(arguments);
     let status = Process::start("mosquitto_pub", &mut command).wait_for_end(PATIENCE);
     assert!(status.success(), "mosquitto_pub {arguments:?}: {status}");
-}
-
-/// Returns a port that nobody listens on.
-pub fn free_tcp_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 /// Line by line: into a pipe it would write only when a buffer is full.
