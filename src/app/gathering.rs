@@ -19,7 +19,9 @@ const PAUSES: u32 = 64;
 const WORTH: u32 = 8;
 /// When it brings so many it is worth it for whoever waits, too.
 const PLENTY: u32 = 32;
-/// So many times as long is a pause when nobody waits for answers.
+/// Nobody waits for answers when fewer than one is given to so many frames.
+const SELDOM: u32 = 16;
+/// So many times as long is a pause then.
 const UNAWAITED: u32 = 4;
 /// For how long nothing is gathered after it has not been worth it.
 const REST: Duration = Duration::from_secs(1);
@@ -132,7 +134,7 @@ impl Load {
 impl Pace {
     fn after(self, window: &Window, pause: Duration, now: Instant) -> Self {
         let each = now.duration_since(window.since) / window.received.max(1);
-        let answers = if window.sent < window.received / 2 { Answers::Unawaited } else { Answers::Awaited };
+        let answers = if window.sent < window.received / SELDOM { Answers::Unawaited } else { Answers::Awaited };
         match self {
             Self::AsItComes { not_before } if now < not_before || each * WORTH > pause => self,
             Self::AsItComes { .. } => Self::Gathering { before: each, answers },
@@ -168,11 +170,11 @@ mod tests {
         load: Load,
         now: Instant,
         /// Frames sent for each that is received.
-        answers: u32,
+        answers: f64,
     }
 
     impl Rig {
-        fn new(answers: u32) -> Self {
+        fn new(answers: f64) -> Self {
             let now = Instant::now();
             Self { load: Load::new(now), now, answers }
         }
@@ -204,7 +206,8 @@ mod tests {
             while self.now < end {
                 let (frames, took) = come(pause);
                 self.now += took;
-                pause = self.load.pause(frames, frames * self.answers, PAUSE, || self.now);
+                let answers = (f64::from(frames) * self.answers).round() as u32;
+                pause = self.load.pause(frames, answers, PAUSE, || self.now);
             }
             pause
         }
@@ -212,8 +215,8 @@ mod tests {
 
     #[test]
     fn what_comes_often_is_gathered_and_what_comes_seldom_is_not() {
-        let mut rig = Rig::new(1);
-        assert_eq!(rig.comes(SECOND, 12_000), None);
+        let mut rig = Rig::new(1.0);
+        assert_eq!(rig.comes(SECOND, 12_500), None);
         assert_eq!(rig.comes(SECOND, 25_000), Some(PAUSE));
         assert_eq!(rig.comes(SECOND, 50_000), Some(PAUSE));
         assert_eq!(rig.comes(SECOND, 1_000), None);
@@ -221,15 +224,15 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_is_gathered_for_longer() {
-        let mut rig = Rig::new(0);
+        let mut rig = Rig::new(0.0);
         assert_eq!(rig.comes(SECOND, 25_000), Some(PAUSE * UNAWAITED));
-        rig.answers = 1;
-        assert_eq!(rig.comes(SECOND, 25_000), Some(PAUSE), "now somebody does");
+        rig.answers = 0.1;
+        assert_eq!(rig.comes(SECOND, 25_000), Some(PAUSE), "a few do");
     }
 
     #[test]
     fn a_few_who_wait_for_each_answer_are_not_slowed_down_for_long() {
-        let mut rig = Rig::new(1);
+        let mut rig = Rig::new(1.0);
         let soon = Duration::from_micros(200);
         assert_eq!(rig.answer_by_answer(REST / 2, 8, soon), None);
         assert_eq!(rig.comes(REST / 4, 25_000), None, "it is not tried again so soon");
@@ -238,13 +241,13 @@ mod tests {
 
     #[test]
     fn many_who_wait_for_each_answer_are_served_together() {
-        let mut rig = Rig::new(1);
+        let mut rig = Rig::new(1.0);
         assert_eq!(rig.answer_by_answer(SECOND, 100, Duration::from_millis(2)), Some(PAUSE));
     }
 
     #[test]
     fn an_end_of_the_load_ends_it() {
-        let mut rig = Rig::new(1);
+        let mut rig = Rig::new(1.0);
         assert_eq!(rig.comes(SECOND, 25_000), Some(PAUSE));
         assert_eq!(rig.comes(SECOND * 100, 1), None);
     }

@@ -6,7 +6,7 @@
 //! with `Lost`, because it may have arrived.
 //!
 //! With a ledger it is known which QoS 2 messages have been on the wire, and the ledger answers for those, a commit later.
-//! The others are sent again like QoS 1 messages, or given back if they would overtake one of the former.
+//! The others are given back at once: sent by themselves they would overtake the former.
 //!
 //! What the broker hangs up on is found and refused: see `suspicion`.
 
@@ -228,7 +228,7 @@ impl Outbound {
         let younger = std::mem::take(&mut self.again);
         lost.into_iter().for_each(|in_flight| self.published(in_flight, PublishOutcome::Lost, out));
         self.again.extend(younger);
-        if self.ledger.as_ref().is_some_and(Ledger::has_outgoing) {
+        if self.ledger.is_some() {
             self.give_back(out);
         }
         self.requests.session_lost(out);
@@ -289,22 +289,15 @@ impl Outbound {
         self.requests.abandon(out);
     }
 
-    /// Answers all QoS 2 messages that have not been on the wire with `Lost`: earlier ones that have been are about to be,
-    /// and whoever sends those again is to decide about the order.
+    /// Answers the QoS 2 messages that wait with `Lost`: earlier ones are about to be, or have been, and whoever sends
+    /// those again is to decide about the order. A will, of which nobody hears, stays.
     fn give_back(&mut self, out: &mut Vec<BrokerEvent>) {
-        let Self { again, waiting, load, .. } = self;
-        let mut stays = |publish: &Publish| {
-            let stays = publish.message.qos < Qos::ExactlyOnce;
-            if !stays {
-                answer(publish.own.token, PublishOutcome::Lost, out);
-            }
-            stays
-        };
-        again.retain(&mut stays);
-        waiting.retain(|(_, publish)| {
-            let stays = stays(publish);
+        let load = &self.load;
+        self.waiting.retain(|(_, Publish { message, own })| {
+            let stays = message.qos < Qos::ExactlyOnce || own.token.is_none();
             if !stays {
                 load.leave();
+                answer(own.token, PublishOutcome::Lost, out);
             }
             stays
         });
@@ -392,7 +385,7 @@ impl Outbound {
         let fate = fate(self.ledger.as_ref(), own.entry, outcome);
         match (fate, outcome, progress) {
             (Some(Fate::Entered), _, _) => {}
-            (Some(Fate::NeverSent), PublishOutcome::Lost, Progress::Sent(message)) => {
+            (Some(Fate::NeverSent), PublishOutcome::Lost, Progress::Sent(message)) if own.token.is_none() => {
                 self.again.push_back(Publish { message, own });
             }
             (None, PublishOutcome::Lost, Progress::Sent(message)) if message.qos == Qos::AtLeastOnce => {

@@ -472,9 +472,33 @@ fn qos_0_is_kept_where_it_is_asked_for() {
     world.client("E").says("080c626162000032 QoS -1");
     keeps(&mut world, "C", 1, "3");
     world.broker().comes_back();
-    world.broker().gets("PUBLISH q0 ab 1");
-    world.broker().gets("PUBLISH q0 ab 2");
-    drains(&mut world, &["3"]);
+    let first = world.broker().gets("PUBLISH q0 ab 1");
+    let second = world.broker().gets("PUBLISH q0 ab 2");
+    let third = world.broker().gets("PUBLISH q1 ab 3");
+    world.broker().accepts(first);
+    world.broker().accepts(third);
+    world.broker().settles(second, PublishOutcome::Busy);
+    world.passes(1.0);
+    let second = world.broker().gets("PUBLISH q0 ab 2");
+    world.broker().accepts(second);
+    assert_eq!(kept(&mut world), 0);
+}
+
+#[test]
+fn a_message_that_belongs_to_no_session_does_not_overtake_an_earlier_one() {
+    let mut world = broker_away_with(|outage| outage.qos0 = OutagePolicy::Keep);
+    world.client("E").says("080c626162000031 QoS -1");
+    world.broker().comes_back();
+    let first = world.broker().gets("PUBLISH q0 ab 1");
+    world.broker().settles(first, PublishOutcome::Busy);
+    world.client("E").says("080c626162000032 QoS -1");
+    let first = world.broker().gets("PUBLISH q0 ab 1");
+    let second = world.broker().gets("PUBLISH q0 ab 2");
+    world.broker().accepts(first);
+    world.broker().accepts(second);
+    world.client("E").says("080c626162000033 QoS -1");
+    world.broker().gets("PUBLISH q0 ab 3");
+    assert_eq!(kept(&mut world), 0);
 }
 
 #[test]

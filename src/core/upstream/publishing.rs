@@ -94,8 +94,9 @@ impl Upstream {
         means: &mut Means<'_>,
         message: Message,
     ) -> Result<(), PublishRefusal> {
-        if !self.own.is_up() && means.journal.can_promise() {
-            return self.keep(means, ByteString::new(), message);
+        let nobody = ByteString::new();
+        if (!self.own.is_up() && means.journal.can_promise()) || self.kept.holds(&nobody) {
+            return self.keep(means, nobody, message);
         }
         self.own.publish_at_most_once(means.out, message)
     }

@@ -245,12 +245,6 @@ impl Kept {
                 }
             };
             let expires_in = entry.expires.map(|at| at - *now);
-            if message.qos == Qos::AtMostOnce {
-                out.command(line.conn(), BrokerCommand::Publish { token: None, message, expires_in });
-                self.handover.messages += 1;
-                self.remove(out, journal, place);
-                continue;
-            }
             let pending = Pending::Kept { place };
             let token = match entry.token {
                 Some(token) => tokens.issue_as(token, pending),
@@ -267,7 +261,9 @@ impl Kept {
         self.arrive(place);
         match outcome {
             PublishOutcome::Accepted => {
-                stats.published += 1;
+                // At QoS 0 it was counted when it was taken.
+                let acknowledged = self.entries.get(&place).is_some_and(|entry| entry.message.qos > Qos::AtMostOnce);
+                stats.published += u64::from(acknowledged);
                 self.handover.messages += 1;
                 self.remove(out, journal, place);
             }
@@ -304,7 +300,7 @@ impl Kept {
     fn arrive(&mut self, place: u64) {
         self.under_way = self.under_way.saturating_sub(1);
         if let Some(entry) = self.entries.get(&place) {
-            self.turns.arrived(&entry.client, entry.message.qos);
+            self.turns.arrived(&entry.client, place);
         }
     }
 
