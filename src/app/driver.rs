@@ -137,7 +137,7 @@ impl Driver {
         let mut deaf_until = Some(Clock::now() + BROKER_FIRST);
         let mut alarm = pin!(sleep_until(self.origin));
         loop {
-            let deadline = self.gateway.next_deadline().into_iter().chain(self.words.due()).min();
+            let deadline = Instant::earliest([self.gateway.next_deadline(), self.words.due()]);
             if let Some(deadline) = deadline.map(|deadline| self.origin + (deadline - self.began))
                 && (deadline < alarm.deadline() || alarm.is_elapsed())
             {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tokio::sync::mpsc;
+
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
@@ -10,9 +12,36 @@ pub(super) enum Signal {
     Reload,
 }
 
+/// Signals that wait to be acted on; more of them say nothing new.
+const WAITING: usize = 4;
+
 /// The signals of the process, once asked for: before, they end it.
+///
+/// A task waits for them and tells them over one channel: the gateway's loop looks for them in every turn, and to ask the
+/// system's side of each signal would cost it more than the frame that it has just handled.
+pub(super) struct Signals(mpsc::Receiver<Signal>);
+
+impl Signals {
+    /// Begins to listen. Must be called within a Tokio runtime.
+    pub(super) fn listen() -> io::Result<Self> {
+        let mut system = SystemSignals::listen()?;
+        let (sender, receiver) = mpsc::channel(WAITING);
+        tokio::spawn(async move { while sender.send(system.next().await).await.is_ok() {} });
+        Ok(Self(receiver))
+    }
+
+    /// Waits for the next signal. Can be dropped without losing one.
+    pub(super) async fn next(&mut self) -> Signal {
+        match self.0.recv().await {
+            Some(signal) => signal,
+            // The task ends with the runtime.
+            None => std::future::pending().await,
+        }
+    }
+}
+
 #[cfg(unix)]
-pub(super) struct Signals {
+struct SystemSignals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
@@ -22,8 +51,8 @@ pub(super) struct Signals {
 }
 
 #[cfg(unix)]
-impl Signals {
-    pub(super) fn listen() -> io::Result<Self> {
+impl SystemSignals {
+    fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -33,8 +62,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal. Can be dropped without losing one.
-    pub(super) async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
@@ -45,21 +73,20 @@ impl Signals {
 
 /// Ctrl-C and the end of the console, which are all that Windows has.
 #[cfg(windows)]
-pub(super) struct Signals {
+struct SystemSignals {
     ctrl_c: tokio::signal::windows::CtrlC,
     ctrl_close: tokio::signal::windows::CtrlClose,
     ctrl_shutdown: tokio::signal::windows::CtrlShutdown,
 }
 
 #[cfg(windows)]
-impl Signals {
-    pub(super) fn listen() -> io::Result<Self> {
+impl SystemSignals {
+    fn listen() -> io::Result<Self> {
         use tokio::signal::windows::{ctrl_c, ctrl_close, ctrl_shutdown};
         Ok(Self { ctrl_c: ctrl_c()?, ctrl_close: ctrl_close()?, ctrl_shutdown: ctrl_shutdown()? })
     }
 
-    /// Waits for the next signal. Can be dropped without losing one.
-    pub(super) async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.ctrl_c.recv() => Signal::Stop("Ctrl-C"),
             _ = self.ctrl_close.recv() => Signal::Stop("the console closes"),

@@ -216,7 +216,7 @@ impl Words {
     /// Returns when the lines that were left out are to be counted in the log, if there are any.
     pub(super) fn due(&self) -> Option<Instant> {
         let second = (self.left_out > 0).then(|| self.since + SECOND);
-        second.into_iter().chain(self.common_causes.due()).min()
+        Instant::earliest([second, self.common_causes.due()])
     }
 
     /// Says how many lines were left out, as far as that is due.

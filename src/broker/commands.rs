@@ -10,8 +10,8 @@ use futures_util::task::AtomicWaker;
 
 use crate::core::BrokerCommand;
 
-/// An empty queue keeps the memory of so many commands.
-const KEPT: usize = 4;
+/// An empty queue keeps the memory of so many commands, whatever it was used for last.
+const KEPT_AT_LEAST: usize = 4;
 
 /// Makes a queue for so many commands.
 pub(super) fn queue(room: usize) -> (Sender, Receiver) {
@@ -92,19 +92,23 @@ impl Receiver {
 
     /// Takes the next command.
     pub(super) fn take(&mut self) -> Taken {
-        if self.batch.is_empty() {
-            if self.batch.capacity() > KEPT {
-                self.batch = VecDeque::new();
-            }
-            let mut state = self.shared.lock();
-            std::mem::swap(&mut self.batch, &mut state.waiting);
-            if self.batch.is_empty() {
-                return match state.ends {
-                    Ends::Both => Taken::Nothing,
-                    Ends::OnlyOne => Taken::Closed,
-                };
-            }
+        if let Some(command) = self.batch.pop_front() {
+            return Taken::Command(command);
         }
+        let mut state = self.shared.lock();
+        if state.waiting.is_empty() {
+            return match state.ends {
+                Ends::Both => Taken::Nothing,
+                Ends::OnlyOne => Taken::Closed,
+            };
+        }
+        std::mem::swap(&mut self.batch, &mut state.waiting);
+        // A queue that is far larger than what comes is given back: the next burst makes it large again, and most
+        // connections are quiet.
+        if state.waiting.capacity() > KEPT_AT_LEAST.max(4 * self.batch.len()) {
+            state.waiting = VecDeque::new();
+        }
+        drop(state);
         self.batch.pop_front().map_or(Taken::Nothing, Taken::Command)
     }
 }
@@ -176,6 +180,22 @@ mod tests {
         sender.send(ack(4)).unwrap();
         assert_eq!(taken(&mut receiver), [4]);
         assert!(!is_ready(&receiver));
+    }
+
+    #[test]
+    fn a_large_queue_is_given_back_when_few_commands_come() {
+        let (sender, mut receiver) = queue(10_000);
+        let memory = |receiver: &Receiver| receiver.batch.capacity() + receiver.shared.lock().waiting.capacity();
+        for _ in 0..2 {
+            (0..1_000).for_each(|number| sender.send(ack(number)).unwrap());
+            assert_eq!(taken(&mut receiver).len(), 1_000);
+        }
+        assert!(memory(&receiver) >= 2_000, "a busy connection keeps it");
+        for _ in 0..3 {
+            sender.send(ack(1)).unwrap();
+            assert_eq!(taken(&mut receiver), [1]);
+        }
+        assert!(memory(&receiver) <= 2 * KEPT_AT_LEAST);
     }
 
     #[test]

@@ -135,8 +135,7 @@ impl Gateway {
 
     /// Returns when to call [`Gateway::handle`] with [`Input::Deadline`], if nothing comes in before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.deadlines.next(), self.discovery.next_deadline(), self.upstream.next_deadline()];
-        deadlines.into_iter().flatten().min()
+        Instant::earliest([self.deadlines.next(), self.discovery.next_deadline(), self.upstream.next_deadline()])
     }
 
     pub fn stats(&self) -> &Stats {

@@ -1,6 +1,7 @@
 //! What goes into the core and what comes out: the whole surface between it and the world.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub enum LinkState {
 }
 
 /// An address on a link, opaque to all but the link that made it. 22 octets hold an IPv6 address, scope and port.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkAddress {
     length: u8,
     octets: [u8; Self::MAX],
@@ -55,6 +56,13 @@ impl LinkAddress {
 
     pub fn octets(&self) -> &[u8] {
         &self.octets[..usize::from(self.length)]
+    }
+}
+
+// Every frame's sender is looked up by it, and most addresses are far shorter than the longest.
+impl Hash for LinkAddress {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.octets().hash(state);
     }
 }
 

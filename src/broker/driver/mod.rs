@@ -364,7 +364,9 @@ impl Driver {
         if self.session.out.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::take(&mut self.session.out);
+        // The next batch will be about as large. A quiet connection has no memory for it.
+        let room = if self.session.out.len() > 1 { self.session.out.len() } else { 0 };
+        let batch = std::mem::replace(&mut self.session.out, Vec::with_capacity(room));
         self.setup.events.send((self.setup.conn, batch)).await.map_err(|_| Over)
     }
 }

@@ -158,7 +158,7 @@ impl Session {
             Phase::Away { expires } => Some(*expires),
             Phase::Over => None,
         };
-        [silence, self.outbox.due(), self.stranded].into_iter().flatten().min()
+        Instant::earliest([silence, self.outbox.due(), self.stranded])
     }
 
     /// The client asks to connect on `route`; its CONNECT has been found good (MQTT-SN 1.2 §6.2, §6.3).
