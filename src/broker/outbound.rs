@@ -6,7 +6,7 @@
 //! with `Lost`, because it may have arrived.
 //!
 //! With a ledger it is known which QoS 2 messages have been on the wire, and the ledger answers for those, a commit later.
-//! The others are given back at once: sent by themselves they would overtake the former.
+//! The others are given back at once if there are such: sent by themselves they would overtake those.
 //!
 //! What the broker hangs up on is found and refused: see `suspicion`.
 
@@ -58,6 +58,9 @@ pub(super) struct Outbound {
     packets: PacketIds,
     /// How many of `in_flight` there have been.
     sent: u64,
+    /// QoS 2 messages that have been on the wire are called lost: with the session before, given up by ourselves before
+    /// the broker was asked for another. What the core has sent since may be behind them.
+    has_lost: bool,
     pace: Pace,
     requests: Requests,
     ledger: Option<Ledger>,
@@ -76,6 +79,7 @@ impl Outbound {
             under_way: UnderWay::default(),
             packets: PacketIds::default(),
             sent: 0,
+            has_lost: false,
             pace: Pace::Full,
             ledger,
         }
@@ -228,7 +232,8 @@ impl Outbound {
         let younger = std::mem::take(&mut self.again);
         lost.into_iter().for_each(|in_flight| self.published(in_flight, PublishOutcome::Lost, out));
         self.again.extend(younger);
-        if self.ledger.is_some() {
+        let loses = self.ledger.as_ref().is_some_and(Ledger::has_outgoing);
+        if std::mem::replace(&mut self.has_lost, loses) || loses {
             self.give_back(out);
         }
         self.requests.session_lost(out);
@@ -289,15 +294,22 @@ impl Outbound {
         self.requests.abandon(out);
     }
 
-    /// Answers the QoS 2 messages that wait with `Lost`: earlier ones are about to be, or have been, and whoever sends
+    /// Answers the QoS 2 messages that have not been on the wire with `Lost`: earlier ones are about to be, or have been, and whoever sends
     /// those again is to decide about the order. A will, of which nobody hears, stays.
     fn give_back(&mut self, out: &mut Vec<BrokerEvent>) {
-        let load = &self.load;
-        self.waiting.retain(|(_, Publish { message, own })| {
+        let Self { again, waiting, load, .. } = self;
+        let mut stays = |Publish { message, own }: &Publish| {
             let stays = message.qos < Qos::ExactlyOnce || own.token.is_none();
             if !stays {
-                load.leave();
                 answer(own.token, PublishOutcome::Lost, out);
+            }
+            stays
+        };
+        again.retain(&mut stays);
+        waiting.retain(|(_, publish)| {
+            let stays = stays(publish);
+            if !stays {
+                load.leave();
             }
             stays
         });
@@ -385,7 +397,7 @@ impl Outbound {
         let fate = fate(self.ledger.as_ref(), own.entry, outcome);
         match (fate, outcome, progress) {
             (Some(Fate::Entered), _, _) => {}
-            (Some(Fate::NeverSent), PublishOutcome::Lost, Progress::Sent(message)) if own.token.is_none() => {
+            (Some(Fate::NeverSent), PublishOutcome::Lost, Progress::Sent(message)) => {
                 self.again.push_back(Publish { message, own });
             }
             (None, PublishOutcome::Lost, Progress::Sent(message)) if message.qos == Qos::AtLeastOnce => {
@@ -421,7 +433,10 @@ fn unexpected(what: &str, packet: u16) -> Failure {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use futures_util::FutureExt as _;
+    use tokio::io::{AsyncWriteExt as _, duplex};
 
+    use super::super::ledger::{Keeping, SessionKeeper, Watched};
     use super::*;
     use crate::core::topics::{TopicFilter, TopicName};
     use crate::core::{Message, SubscribeOutcome, SubscriptionId};
@@ -675,5 +690,44 @@ mod tests {
         assert_eq!(rig.out, [published(PublishOutcome::Lost), published(PublishOutcome::Busy)]);
         assert!(rig.outbound.is_idle());
         assert_eq!(rig.outbound.load.waiting(), 0);
+    }
+
+    /// Keeps nothing.
+    struct NoKeeper;
+
+    impl SessionKeeper for NoKeeper {
+        fn load(&self) -> Option<Bytes> {
+            None
+        }
+
+        fn save(&self, _: Option<Bytes>, _: Vec<Token>) -> Keeping {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    #[test]
+    fn what_was_pushed_behind_a_lost_message_is_given_back_when_the_next_session_begins() {
+        let ledger = Ledger::open(Arc::new(NoKeeper));
+        let mut rig = Rig::new();
+        rig.outbound.ledger = Some(ledger.clone());
+        rig.push("a", Qos::ExactlyOnce);
+        let mut outbox = Outbox::new(Version::V311);
+        let window = Window { acknowledged: 1, exactly_once: 1 };
+        rig.outbound.hand_over(&mut outbox, &OFFER, window, &mut rig.out);
+        let (stream, _broker) = duplex(1_024);
+        let mut link = Watched::new(stream, Some(ledger.clone()), Version::V311);
+        assert!(link.write_all(outbox.waiting()).now_or_never().is_none(), "it waits for its entry to be kept");
+        rig.outbound.disconnected(&mut rig.out);
+        // We give the session up ourselves; the core does not know that yet.
+        rig.outbound.session_lost(&mut rig.out);
+        ledger.forget();
+        rig.push("b", Qos::ExactlyOnce);
+        rig.push("b", Qos::AtLeastOnce);
+        assert_eq!(rig.out, []);
+        rig.outbound.session_lost(&mut rig.out);
+        assert_eq!(rig.out, [BrokerEvent::Published { token: Token(0), outcome: PublishOutcome::Lost }]);
+        rig.push("c", Qos::ExactlyOnce);
+        rig.outbound.session_lost(&mut rig.out);
+        assert_eq!(rig.turn(9), ["b", "c"]);
     }
 }

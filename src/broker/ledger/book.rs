@@ -97,6 +97,10 @@ impl Book {
         self.session == Session::Ours
     }
 
+    pub(super) fn has_outgoing(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
     pub(super) fn revision(&self) -> u64 {
         self.revision
     }

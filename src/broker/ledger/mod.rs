@@ -83,6 +83,11 @@ impl Ledger {
         self.state().book.checkpoint().unwrap_or_default()
     }
 
+    /// Returns whether messages have been on the wire that nobody has answered for.
+    pub(super) fn has_outgoing(&self) -> bool {
+        self.state().book.has_outgoing()
+    }
+
     /// Notes a QoS 2 message that is about to be sent.
     pub(super) fn hand_over(&self, token: Option<Token>, message: &Message) -> Serial {
         self.state().book.hand_over(token, message.clone())
