@@ -104,7 +104,7 @@ impl BatchPool {
         Self { link, home: Home::default() }
     }
 
-    pub(super) fn take(&mut self) -> FrameBatch {
+    pub(super) fn take(&self) -> FrameBatch {
         let storage = self.home.take().unwrap_or_default();
         FrameBatch { link: self.link, storage, home: Some(self.home.clone()) }
     }
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_dropped_batch_is_used_again() {
-        let mut pool = BatchPool::new(LINK);
+        let pool = BatchPool::new(LINK);
         let mut batch = pool.take();
         batch.push(LinkAddress::NONE, Cast::Unicast, &[7; 1000]);
         let memory = batch.buffer().as_ptr();

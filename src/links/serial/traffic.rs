@@ -84,7 +84,7 @@ impl Line {
 
     async fn receive(&self, mut port: ReadHalf<Port>, to_transmit: ToTransmit<'_>) -> Ended {
         let gap = self.settings.receive_gap.unwrap_or_else(|| self.with_codec(|codec| codec.gap()));
-        let mut pool = BatchPool::new(self.id);
+        let pool = BatchPool::new(self.id);
         let mut chatter = Chatter::new(self.id, self.settings.settle);
         let mut buffer = vec![0; READ_OCTETS];
         let mut gives_up_at = None;
