@@ -35,7 +35,7 @@ pub(super) struct Downlink {
     /// Messages that a person was told will not arrive.
     excused: BTreeMap<(ClientNumber, TopicName), u32>,
     at_risk: AtRisk,
-    /// In which process QoS 2 messages have come first, by the packet ids they keep.
+    /// To which process QoS 2 messages have come first, by the packet ids they keep.
     packets: BTreeMap<(Audience, Mark, PacketId), u32>,
     /// Processes that have died.
     crashes: u32,
@@ -228,9 +228,12 @@ impl Downlink {
             handed.topics.insert(message.topic.clone());
         }
         let retained = message.retain;
-        // What comes again to another process is known by its packet id.
+        // What comes again to another process is known by its packet id, which a further message may get again.
         let is_counted = origin.is_none_or(|origin| {
             let first = self.packets.entry((audience, mark, origin.packet)).or_insert(self.crashes);
+            if !origin.duplicate {
+                *first = self.crashes;
+            }
             *first == self.crashes
         });
         if !retained && is_counted {
