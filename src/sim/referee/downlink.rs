@@ -107,9 +107,13 @@ impl Handed {
         }
         let of_client = |filter: &TopicFilter| shadow.wanted.iter().any(|wanted| wanted.filter == *filter);
         let brought = self.brought.iter().filter(|(filter, _)| of_client(filter)).map(|(_, times)| *times);
-        // Which of its subscriptions counts may have changed from one copy to the next.
+        // Which of its subscriptions counts may have changed from one copy to the next; and one that is not answered yet
+        // counts beside the others.
         let meanwhile = |time: Instant| self.first <= time && time <= self.last;
-        let changed = |wanted: &Wanted| meanwhile(wanted.from) || wanted.until.is_some_and(meanwhile);
+        let changed = |wanted: &Wanted| {
+            let is_answered_before = wanted.answered.or(wanted.until).is_some_and(|answered| answered < self.first);
+            (wanted.from <= self.last && !is_answered_before) || wanted.until.is_some_and(meanwhile)
+        };
         if shadow.wanted.iter().any(changed) { brought.sum() } else { brought.max().unwrap_or(0) }
     }
 }
