@@ -289,3 +289,14 @@ fn a_publish_right_before_disconnect_still_goes_out() {
     world.notes("disconnected c1");
     world.broker().accepts(publish);
 }
+
+#[test]
+fn nothing_is_kept_of_a_sleeper_that_began_anew_and_was_never_connected() {
+    let mut world = World::with_broker();
+    world.client("C").connects_persistent("c1");
+    world.client("C").sleeps("c1", 300);
+    world.client("C").sends(&frames::connect("c1", 0x0C, 60)).hears("0206");
+    world.client("C").sends(&frames::connect("c1", 0x08, 60)).hears("0206");
+    world.client("C").says("0218").hears("0218");
+    assert_eq!(world.clients(), [""; 0]);
+}

@@ -174,6 +174,24 @@ fn over_mqtt_3_a_wider_filter_goes_on_standing_for_the_others() {
 }
 
 #[test]
+fn over_mqtt_3_what_is_granted_after_the_session_was_lost_is_given_up_over_a_restart_too() {
+    let mut world = covered();
+    world.broker().comes_up();
+    let wide = world.broker().gets("SUBSCRIBE q2 a/+");
+    world.broker().goes_down();
+    world.client("D").sends(&frames::unsubscribe("a/+", 8)).hears("04150008");
+    world.broker().comes_up();
+    let narrow = world.broker().gets("SUBSCRIBE q2 a/b");
+    // The connection has repeated what was not answered.
+    world.broker().grants(&wide, 2);
+    world.broker().gets("UNSUBSCRIBE a/+");
+    world.broker().grants(&narrow, 2);
+    world.restarts(&[]);
+    world.broker().comes_back();
+    world.broker().gets("UNSUBSCRIBE a/+");
+}
+
+#[test]
 fn over_mqtt_3_a_broker_that_has_lost_the_session_is_asked_for_the_wider_filters() {
     let mut world = covered();
     world.restarts(&[]);

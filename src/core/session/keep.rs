@@ -167,10 +167,7 @@ impl Session {
         let SessionRecord { number, client_id, clean, presence, will, last_msg_id } = record;
         Self {
             persistence: if clean { Persistence::Clean } else { Persistence::Persistent },
-            tenure: match presence {
-                PresenceRecord::Asleep { .. } => Tenure::Asleep,
-                PresenceRecord::Active { .. } | PresenceRecord::Away { .. } => Tenure::Established,
-            },
+            tenure: Tenure::Established,
             phase: Phase::restore(now, presence, expiry),
             will: will.and_then(Will::restore),
             outbox: Outbox::after(last_msg_id),

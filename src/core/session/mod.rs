@@ -68,13 +68,11 @@ pub(super) enum Persistence {
     Persistent,
 }
 
-/// Whether the client has ever been connected in this session, and why it is not now.
+/// Whether the client has ever been connected in this session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tenure {
     New,
     Established,
-    /// It sleeps; a CONNECT is how it wakes up.
-    Asleep,
 }
 
 impl Session {
@@ -169,10 +167,8 @@ impl Session {
         if connect.clean_session {
             self.forget_everything(cx);
             self.will = None;
-            // Nothing is left to keep if this comes to nothing; out of sleep it is no news if it does not.
-            if self.tenure == Tenure::Established {
-                self.tenure = Tenure::New;
-            }
+            // Nothing is left to keep if this comes to nothing.
+            self.tenure = Tenure::New;
             self.persistence = Persistence::Clean;
         } else {
             self.persistence = Persistence::Persistent;
@@ -198,9 +194,9 @@ impl Session {
     fn establish(&mut self, cx: &mut Context<'_>, route: Route, keep_alive: u16) {
         let (client_id, peer) = (self.client_id.clone(), route.peer());
         let clean_session = self.persistence == Persistence::Clean;
-        cx.notice(match self.tenure {
-            Tenure::New | Tenure::Established => Notice::ClientConnected { client_id, peer, keep_alive, clean_session },
-            Tenure::Asleep => Notice::ClientAwake { client_id, peer, clean_session },
+        cx.notice(match self.phase.former() {
+            Former::Active | Former::Away => Notice::ClientConnected { client_id, peer, keep_alive, clean_session },
+            Former::Asleep => Notice::ClientAwake { client_id, peer, clean_session },
         });
         self.tenure = Tenure::Established;
         let silence = keep_alive_limit(keep_alive, &cx.settings.timers);
@@ -305,7 +301,7 @@ impl Session {
 
     /// Nothing more is heard of the client: its will goes out, unless it was not connected.
     fn abandon(&mut self, cx: &mut Context<'_>) {
-        if self.phase.former() == Former::Connected {
+        if self.phase.former().is_connected() {
             self.publish_will(cx);
         }
         self.depart(cx);
@@ -355,7 +351,6 @@ impl Session {
         self.outbox.pause();
         self.shelve_queued(cx);
         self.answer(cx, Disconnect { duration: None });
-        self.tenure = Tenure::Asleep;
         cx.notice(Notice::ClientAsleep { client_id: self.client_id.clone(), seconds });
     }
 
@@ -365,7 +360,6 @@ impl Session {
         if !self.is_kept() {
             return self.end(cx);
         }
-        self.tenure = Tenure::Established;
         self.outbox.suspend();
         self.leave_to_broker(cx);
         self.shelve_queued(cx);
@@ -382,7 +376,7 @@ impl Session {
         if !self.is_asleep() {
             self.answer(cx, Disconnect { duration: None });
         }
-        if self.phase.former() == Former::Connected {
+        if self.phase.former().is_connected() {
             self.publish_will(cx);
         }
         self.end(cx);

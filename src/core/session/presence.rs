@@ -39,8 +39,10 @@ pub(super) struct Handshake {
 /// Where the client was when it asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Former {
-    /// Connected, and so supervised: if nothing more is heard from it, it is lost.
-    Connected,
+    /// Connected and awake, and so supervised: if nothing more is heard from it, it is lost.
+    Active,
+    /// The same, and it slept: its CONNECT is how it wakes up.
+    Asleep,
     Away,
 }
 
@@ -62,6 +64,15 @@ pub(super) struct Presence {
     pub(super) heard: Instant,
     /// Silence after which the client is lost; `None`: never.
     pub(super) silence: Option<Duration>,
+}
+
+impl Former {
+    pub(super) fn is_connected(self) -> bool {
+        match self {
+            Self::Active | Self::Asleep => true,
+            Self::Away => false,
+        }
+    }
 }
 
 impl Presence {
@@ -94,7 +105,8 @@ impl Phase {
     /// Where the client is, or was before it asked to connect.
     pub(super) fn former(&self) -> Former {
         match self {
-            Self::Active(_) | Self::Asleep(_) | Self::Awake { .. } => Former::Connected,
+            Self::Active(_) => Former::Active,
+            Self::Asleep(_) | Self::Awake { .. } => Former::Asleep,
             Self::Handshake(handshake) => handshake.former,
             Self::Away { .. } | Self::Over => Former::Away,
         }

@@ -62,13 +62,18 @@ impl Held {
         self.filters.iter()
     }
 
-    /// The broker holds nothing any more.
+    /// The broker holds nothing any more, and will hold what the connection asks it again, having got no answer.
     pub(super) fn clear(&mut self, out: &mut Outputs, journal: &mut Journal) {
-        self.asked.clear();
         let given_up = std::mem::take(&mut self.given_up).into_keys();
         for filter in std::mem::take(&mut self.filters).into_keys().chain(given_up) {
             journal.delete(out, RecordKey::Filter(filter.as_shared().clone()));
         }
+        let mut questions: Vec<&Question> = self.asked.values().collect();
+        questions.sort_unstable_by_key(|question| question.turn);
+        for Question { filter, id, .. } in questions {
+            self.filters.entry(filter.clone()).or_default().ask(*id);
+        }
+        self.filters.keys().for_each(|filter| self.write(out, journal, filter));
     }
 
     /// Takes note of what is being asked by the outputs from `start` on.
@@ -253,6 +258,21 @@ mod tests {
         shelf.give_up("a");
         shelf.grant(2);
         assert_eq!(shelf.stored(), ["a Some(1) []", "b Some(2) []"]);
+    }
+
+    #[test]
+    fn what_the_broker_had_not_answered_when_it_lost_the_session_may_be_granted_yet() {
+        let mut shelf = Shelf::default();
+        shelf.ask("a", 1);
+        shelf.grant(1);
+        shelf.ask("b", 2);
+        shelf.grant(2);
+        shelf.ask("b", 3);
+        shelf.act(Held::clear);
+        assert_eq!(shelf.stored(), ["b None [3]"]);
+        shelf.grant(3);
+        shelf.give_up("b");
+        assert_eq!(shelf.stored(), ["b Some(3) []"], "nobody knows that the broker has heard so");
     }
 
     #[test]

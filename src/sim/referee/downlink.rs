@@ -35,7 +35,7 @@ pub(super) struct Downlink {
     /// Messages that a person was told will not arrive.
     excused: BTreeMap<(ClientNumber, TopicName), u32>,
     at_risk: AtRisk,
-    /// In which process QoS 2 messages have come first, by the packet ids they keep.
+    /// To which process QoS 2 messages have come first, by the packet ids they keep.
     packets: BTreeMap<(Audience, Mark, PacketId), u32>,
     /// Processes that have died.
     crashes: u32,
@@ -107,9 +107,13 @@ impl Handed {
         }
         let of_client = |filter: &TopicFilter| shadow.wanted.iter().any(|wanted| wanted.filter == *filter);
         let brought = self.brought.iter().filter(|(filter, _)| of_client(filter)).map(|(_, times)| *times);
-        // Which of its subscriptions counts may have changed from one copy to the next.
+        // Which of its subscriptions counts may have changed from one copy to the next; and one that is not answered yet
+        // counts beside the others.
         let meanwhile = |time: Instant| self.first <= time && time <= self.last;
-        let changed = |wanted: &Wanted| meanwhile(wanted.from) || wanted.until.is_some_and(meanwhile);
+        let changed = |wanted: &Wanted| {
+            let is_answered_before = wanted.answered.or(wanted.until).is_some_and(|answered| answered < self.first);
+            (wanted.from <= self.last && !is_answered_before) || wanted.until.is_some_and(meanwhile)
+        };
         if shadow.wanted.iter().any(changed) { brought.sum() } else { brought.max().unwrap_or(0) }
     }
 }
@@ -228,9 +232,12 @@ impl Downlink {
             handed.topics.insert(message.topic.clone());
         }
         let retained = message.retain;
-        // What comes again to another process is known by its packet id.
+        // What comes again to another process is known by its packet id, which a further message may get again.
         let is_counted = origin.is_none_or(|origin| {
             let first = self.packets.entry((audience, mark, origin.packet)).or_insert(self.crashes);
+            if !origin.duplicate {
+                *first = self.crashes;
+            }
             *first == self.crashes
         });
         if !retained && is_counted {

@@ -146,8 +146,9 @@ impl Referee {
                 Effect::Sent { to, octets } => self.watch_sent(step, to, octets, meant)?,
                 Effect::Noticed(notice) => self.watch_notice(step, notice)?,
                 Effect::Opened { conn, spec } => {
-                    self.uplink.see_opened(*conn, spec);
-                    if let Some(&client) = self.client_ids.get(spec.client_id.as_ref() as &str) {
+                    let client = self.client_ids.get(spec.client_id.as_ref() as &str).copied();
+                    self.uplink.see_opened(*conn, spec, client);
+                    if let Some(client) = client {
                         self.downlink.see_opened(*conn, client);
                     }
                 }

@@ -88,6 +88,8 @@ pub(super) enum Meant {
 pub(super) struct Wanted {
     pub(super) filter: TopicFilter,
     pub(super) from: Instant,
+    /// When the gateway told the client what became of its SUBSCRIBE.
+    pub(super) answered: Option<Instant>,
     pub(super) until: Option<Instant>,
 }
 
@@ -148,7 +150,7 @@ impl Shadow {
             if let Some(filter) = filter_of(*topic)
                 && self.asked.get(msg_id) != Some(&filter)
             {
-                self.wanted.push(Wanted { filter: filter.clone(), from: now, until: None });
+                self.wanted.push(Wanted { filter: filter.clone(), from: now, answered: None, until: None });
                 self.asked.insert(*msg_id, filter);
             }
         } else if let Message::Unsubscribe(Unsubscribe { topic, .. }) = message {
@@ -363,6 +365,8 @@ impl Shadow {
         for wanted in &mut self.wanted {
             // Nobody was told that it has ended.
             wanted.until = wanted.until.filter(|until| *until <= at);
+            // What was not answered by then is forgotten.
+            wanted.answered.get_or_insert(now);
         }
         let Kept { phase, seat, silence, is_persistent, will } = kept;
         self.asked.clear();
@@ -420,6 +424,9 @@ impl Shadow {
 
     fn see_sub_ack(&mut self, now: Instant, ack: SubAck) -> Result<(), Violation> {
         let Some(filter) = self.asked.get(&ack.msg_id).cloned() else { return Ok(()) };
+        for wanted in self.wanted.iter_mut().filter(|wanted| wanted.filter == filter) {
+            wanted.answered.get_or_insert(now);
+        }
         let (ReturnCode::Accepted, QosField::Level(qos)) = (ack.return_code, ack.qos) else {
             // A subscription that was there before may be gone with the refusal of its renewal, or still be there. And a
             // refusal may overtake the grant, if that waits for the store.

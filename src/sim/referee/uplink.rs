@@ -22,6 +22,8 @@ pub(super) struct Uplink {
     former: BTreeMap<Token, Mark>,
     accepted: BTreeSet<Mark>,
     answers: Answers,
+    /// Whose connection each one is; the gateway's own is nobody's.
+    owners: BTreeMap<ConnId, ClientNumber>,
     /// Connections that keep nothing across the end of the process.
     forgetful: BTreeSet<ConnId>,
     /// Messages that the gateway had answered for, and that the broker does not take.
@@ -65,6 +67,7 @@ impl Uplink {
             former: BTreeMap::new(),
             accepted: BTreeSet::new(),
             answers,
+            owners: BTreeMap::new(),
             forgetful: BTreeSet::new(),
             kept_refused: 0,
             deferred: BTreeSet::new(),
@@ -73,7 +76,8 @@ impl Uplink {
         }
     }
 
-    pub(super) fn see_opened(&mut self, conn: ConnId, spec: &ConnectSpec) {
+    pub(super) fn see_opened(&mut self, conn: ConnId, spec: &ConnectSpec, owner: Option<ClientNumber>) {
+        self.owners.extend(owner.map(|owner| (conn, owner)));
         if spec.clean_session {
             self.forgetful.insert(conn);
         } else {
@@ -110,6 +114,7 @@ impl Uplink {
             }
             self.leave_under_way(conn, token, mark, accounts);
         }
+        self.owners.clear();
         self.forgetful.clear();
     }
 
@@ -143,6 +148,11 @@ impl Uplink {
                 }
                 *other != conn
             });
+            if let Some(owner) = self.owners.remove(&conn) {
+                let is_its = |mark: Mark| accounts.get(mark).is_some_and(|account| account.owner == Some(owner));
+                let ended: Vec<_> = self.former.extract_if(.., |_, mark| is_its(*mark)).collect();
+                ended.into_iter().for_each(|(_, mark)| accounts.count_uncertainty(mark));
+            }
         }
         if let BrokerCommand::Publish { token: Some(token), message, .. } = command
             && let Some(mark) = Mark::read(&message.payload)
