@@ -23,8 +23,10 @@ const PLENTY: u32 = 32;
 const SELDOM: u32 = 16;
 /// So many times as long is a pause then.
 const UNAWAITED: u32 = 4;
-/// For how long nothing is gathered after it has not been worth it.
-const REST: Duration = Duration::from_secs(1);
+/// It ends after so many windows in a row in which it was not worth it.
+const PATIENCE: u32 = 3;
+/// For how long nothing is gathered then.
+const REST: Duration = Duration::from_secs(5);
 
 /// Counts frames from and to devices, and rests before the event loop waits for more.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ enum Pace {
         /// From one frame to the next before it began.
         before: Duration,
         answers: Answers,
+        /// Windows since it was worth it.
+        in_vain: u32,
     },
 }
 
@@ -137,11 +141,16 @@ impl Pace {
         let answers = if window.sent < window.received / SELDOM { Answers::Unawaited } else { Answers::Awaited };
         match self {
             Self::AsItComes { not_before } if now < not_before || each * WORTH > pause => self,
-            Self::AsItComes { .. } => Self::Gathering { before: each, answers },
-            Self::Gathering { before, .. } if window.received < window.rests * PLENTY && each > before * 3 / 2 => {
-                Self::AsItComes { not_before: now + REST }
+            Self::AsItComes { .. } => Self::Gathering { before: each, answers, in_vain: 0 },
+            // The load is over.
+            Self::Gathering { .. } if each > pause => Self::AsItComes { not_before: now },
+            Self::Gathering { before, in_vain, .. } => {
+                let is_worth_it = window.received >= window.rests * PLENTY || each <= before * 3 / 2;
+                match if is_worth_it { 0 } else { in_vain + 1 } {
+                    PATIENCE.. => Self::AsItComes { not_before: now + REST },
+                    in_vain => Self::Gathering { before, answers, in_vain },
+                }
             }
-            Self::Gathering { before, .. } => Self::Gathering { before, answers },
         }
     }
 }
@@ -234,8 +243,8 @@ mod tests {
     fn a_few_who_wait_for_each_answer_are_not_slowed_down_for_long() {
         let mut rig = Rig::new(1.0);
         let soon = Duration::from_micros(200);
-        assert_eq!(rig.answer_by_answer(REST / 2, 8, soon), None);
-        assert_eq!(rig.comes(REST / 4, 25_000), None, "it is not tried again so soon");
+        assert_eq!(rig.answer_by_answer(SECOND, 8, soon), None);
+        assert_eq!(rig.comes(REST - SECOND * 2, 25_000), None, "it is not tried again so soon");
         assert_eq!(rig.comes(REST, 25_000), Some(PAUSE), "but later");
     }
 
