@@ -19,7 +19,10 @@ pub(super) struct Uplink {
     /// What the broker has taken over, since the last crash.
     taken_over: Vec<TakenOver>,
     /// What was under way when a process died. The next one's connections have other numbers, and ask the broker again.
-    former: BTreeMap<Token, Mark>,
+    former: BTreeMap<Token, Former>,
+    /// What is under way on connections whose session the broker has lost since: that a message is lost may be stored
+    /// before the gateway hears so, and a process that dies in between never does.
+    in_doubt: BTreeSet<Token>,
     accepted: BTreeSet<Mark>,
     answers: Answers,
     /// Whose connection each one is; the gateway's own is nobody's.
@@ -45,6 +48,14 @@ struct TakenOver {
     mark: Mark,
 }
 
+/// A message that another process had under way.
+#[derive(Debug)]
+struct Former {
+    /// Whose connection it is on; the gateway's own is nobody's.
+    owner: Option<ClientNumber>,
+    mark: Mark,
+}
+
 /// When a client is told that a message has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answers {
@@ -65,6 +76,7 @@ impl Uplink {
             at_broker: BTreeMap::new(),
             taken_over: Vec::new(),
             former: BTreeMap::new(),
+            in_doubt: BTreeSet::new(),
             accepted: BTreeSet::new(),
             answers,
             owners: BTreeMap::new(),
@@ -114,11 +126,17 @@ impl Uplink {
             }
             self.leave_under_way(conn, token, mark, accounts);
         }
+        for token in std::mem::take(&mut self.in_doubt) {
+            if let Some(Former { mark, .. }) = self.former.get(&token) {
+                accounts.count_uncertainty(*mark);
+            }
+        }
         self.owners.clear();
         self.forgetful.clear();
     }
 
-    /// The broker takes a message over. None of one client's overtakes another.
+    /// The broker takes a message over. None of one client's overtakes another, but one that it refuses is out of its
+    /// turn: should it come again after a crash, others have gone meanwhile.
     pub(super) fn broker_takes(
         &mut self,
         mark: Mark,
@@ -128,7 +146,8 @@ impl Uplink {
         let Some(account) = accounts.get(mark) else { return Ok(()) };
         let Some(owner) = account.owner.filter(|owner| shadows[*owner].is_abiding) else { return Ok(()) };
         let is_ordered = account.qos > Qos::AtMostOnce && account.arrivals > 0 && !self.deferred.contains(&mark);
-        if !is_ordered || account.copies > 1 || account.uncertainties > 0 || self.answers == Answers::AtBroker {
+        let is_repeated = account.copies > 1 || account.uncertainties > 0 || account.refusals > 0;
+        if !is_ordered || is_repeated || self.answers == Answers::AtBroker {
             return Ok(());
         }
         let last = self.last.entry(owner).or_default();
@@ -149,9 +168,8 @@ impl Uplink {
                 *other != conn
             });
             if let Some(owner) = self.owners.remove(&conn) {
-                let is_its = |mark: Mark| accounts.get(mark).is_some_and(|account| account.owner == Some(owner));
-                let ended: Vec<_> = self.former.extract_if(.., |_, mark| is_its(*mark)).collect();
-                ended.into_iter().for_each(|(_, mark)| accounts.count_uncertainty(mark));
+                let ended = self.former.extract_if(.., |_, former| former.owner == Some(owner));
+                ended.for_each(|(_, Former { mark, .. })| accounts.count_uncertainty(mark));
             }
         }
         if let BrokerCommand::Publish { token: Some(token), message, .. } = command
@@ -162,10 +180,18 @@ impl Uplink {
     }
 
     pub(super) fn hear(&mut self, now: Instant, conn: ConnId, event: &BrokerEvent, accounts: &mut Accounts) {
+        if let BrokerEvent::Up { session_present: false, .. } = event {
+            let owner = self.owners.get(&conn).copied();
+            let former = self.former.iter().filter(|(_, former)| former.owner == owner).map(|(token, _)| *token);
+            self.in_doubt.extend(former);
+            let under_way = self.at_broker.keys().filter(|(other, _)| *other == conn).map(|(_, token)| *token);
+            self.in_doubt.extend(under_way);
+        }
         let BrokerEvent::Published { token, outcome } = event else { return };
         let token = *token;
+        self.in_doubt.remove(&token);
         let under_way = self.at_broker.remove(&(conn, token));
-        let Some(mark) = under_way.or_else(|| self.former.remove(&token)) else { return };
+        let Some(mark) = under_way.or_else(|| Some(self.former.remove(&token)?.mark)) else { return };
         match outcome {
             PublishOutcome::Lost => accounts.count_uncertainty(mark),
             PublishOutcome::Refused(_) => accounts.count_refusal(mark),
@@ -223,6 +249,6 @@ impl Uplink {
         if self.forgetful.contains(&conn) {
             accounts.count_uncertainty(mark);
         }
-        self.former.insert(token, mark);
+        self.former.insert(token, Former { owner: self.owners.get(&conn).copied(), mark });
     }
 }
