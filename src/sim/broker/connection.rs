@@ -60,6 +60,8 @@ pub(super) struct Connection {
 enum Link {
     #[default]
     New,
+    /// It is up, and the gateway has yet to hear so.
+    Made,
     Up,
     Broken,
     Closed,
@@ -121,11 +123,11 @@ impl Connection {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.link == Link::Up
+        matches!(self.link, Link::Made | Link::Up)
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.is_up()
+        self.link == Link::Up
             && self.publishes.is_empty()
             && self.requests.is_empty()
             && (self.session.backlog.is_empty() || self.session.waits_for_gateway())
@@ -235,7 +237,10 @@ impl Connection {
                     open.progress = Progress::Heard;
                 }
             }
-            BrokerEvent::Up { .. } => self.hides_loss = false,
+            BrokerEvent::Up { .. } => {
+                self.link = Link::Up;
+                self.hides_loss = false;
+            }
             BrokerEvent::Message { delivery: None, .. } | BrokerEvent::Down { .. } | BrokerEvent::Closed => {}
         }
     }
@@ -341,7 +346,7 @@ impl Connection {
         // The first connection finds no session, unless an earlier one left it.
         let session_present = keeps_session && !self.hides_loss && (self.link == Link::Broken || self.resumes);
         self.hides_loss = !session_present;
-        self.link = Link::Up;
+        self.link = Link::Made;
         self.say(stage, BrokerEvent::Up { session_present, offer: stage.temper.offer });
         if session_present {
             self.session.redeliver();
