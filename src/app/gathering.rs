@@ -18,11 +18,11 @@ const PAUSES: u32 = 64;
 /// A pause has to bring so many frames by the rate before it, or it is none.
 const WORTH: u32 = 8;
 /// When it brings so many it is worth it for whoever waits, too.
-const PLENTY: u32 = 32;
+const PLENTY: u32 = 24;
 /// Nobody waits for answers when fewer than one is given to so many frames.
 const SELDOM: u32 = 16;
 /// So many times as long is a pause then.
-const UNAWAITED: u32 = 4;
+const UNAWAITED: u32 = 8;
 /// It ends after so many windows in a row in which it was not worth it.
 const PATIENCE: u32 = 3;
 /// For how long nothing is gathered then.
