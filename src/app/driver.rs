@@ -310,9 +310,11 @@ impl Driver {
     fn on_broker_events(&mut self, conn: ConnId, batch: Vec<BrokerEvent>) {
         let now = self.now();
         for event in batch {
+            let is_up = conn == ConnId::OWN && matches!(event, BrokerEvent::Up { .. });
             if let BrokerEvent::Down { reason, refusal: _ } = &event
                 && conn == ConnId::OWN
             {
+                self.keeping.on_down();
                 warn!("no connection to the broker: {reason}; trying again");
                 if let Some(remedy) = self.broker_remedy.take() {
                     info!("{remedy}");
@@ -320,6 +322,9 @@ impl Driver {
             }
             self.connections.on_event(conn, &event);
             self.handle(now, Input::Broker { conn, event }, &[]);
+            if is_up {
+                self.keeping.on_up();
+            }
         }
     }
 

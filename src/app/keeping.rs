@@ -6,20 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::config::Config;
 use super::store_words::shown;
 use crate::broker::{Checkpoint, KeepError, Keeping as Kept, SessionKeeper};
 use crate::core::{
-    CheckpointRecord, Durability, Instant, LinkId, PresenceRecord, Record, RecordKey, SessionNumber, SessionRecord,
-    StoreOp, StoreToken, Token,
+    CheckpointRecord, Durability, FilterRecord, Instant, LinkId, PresenceRecord, Record, RecordKey, SessionNumber,
+    SessionRecord, StoreOp, StoreToken, Token,
 };
-use crate::store::{OpenError, Restored, Store, StoreEvent, StoreSettings, Writer};
+use crate::store::{BrokerSession, OpenError, Restored, Store, StoreEvent, StoreSettings, Writer};
 
 /// How often a store is tried to open that is in use.
 const ATTEMPTS: usize = 5;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
+
+/// For how long the disk may keep the gateway from connecting to the broker.
+const BEFORE_CONNECTING: Duration = Duration::from_secs(1);
 
 /// The store, if there is one, and what waits to be handed to it.
 pub(super) struct Keeping {
@@ -90,6 +94,9 @@ impl Keeping {
         let mut records = found.records;
         keeping.leave_former_broker(config, found.broker.as_deref(), &mut records);
         keeping.follow_links(config, &found.links, &mut records);
+        if found.session == BrokerSession::Doubtful {
+            forget_grants(&mut records);
+        }
         let mut under_way = Vec::new();
         for record in &records {
             if let Record::Checkpoint(CheckpointRecord { session, octets }) = record {
@@ -105,6 +112,31 @@ impl Keeping {
     pub(super) fn without() -> Self {
         let durability = Durability::Nothing;
         Self { store: None, checkpoints: BTreeMap::new(), durability, ops: Vec::new(), written: StoreToken::default() }
+    }
+
+    /// Sees to it that a process that ends before the broker's answer to CONNECT is understood makes the next one ask
+    /// again for all subscriptions: if the broker has lost the session, that answer has begun another, and says so once.
+    /// To be waited for before the first CONNECT.
+    pub(super) async fn doubt_session(&self) {
+        let Some(store) = &self.store else { return };
+        store.set_session(BrokerSession::Doubtful);
+        // Should the disk fail, that is told elsewhere.
+        let _written = timeout(BEFORE_CONNECTING, store.writer().write(Vec::new())).await;
+    }
+
+    /// The connection to the broker broke: its next CONNECT comes after a pause, and this is written by then.
+    pub(super) fn on_down(&self) {
+        if let Some(store) = &self.store {
+            store.set_session(BrokerSession::Doubtful);
+        }
+    }
+
+    /// What the broker's answer means is noted, and is written before this.
+    pub(super) fn on_up(&mut self) {
+        self.submit();
+        if let Some(store) = &self.store {
+            store.set_session(BrokerSession::Known);
+        }
     }
 
     /// Returns what a connection keeps its state with.
@@ -225,6 +257,15 @@ impl Keeping {
         if let Some(store) = &self.store {
             store.submit(moved, StoreToken::default());
             store.set_links(&names);
+        }
+    }
+}
+
+/// Takes nothing for granted by the broker. Messages may still carry the numbers of former days.
+fn forget_grants(records: &mut [Record]) {
+    for record in records {
+        if let Record::Filter(FilterRecord { granted, others, .. }) = record {
+            others.extend(granted.take().filter(|number| *number != 0));
         }
     }
 }

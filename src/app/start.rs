@@ -88,6 +88,7 @@ async fn serve(mut config: Config, gathering: Arc<Gathering>) -> anyhow::Result<
     let (broker_sender, broker_events) = mpsc::channel(config.queues.broker_events);
     let broker = Broker::new(config.broker.clone(), client_settings(&config))?;
     let own = keeping.keeper(SessionNumber::GATEWAY);
+    keeping.doubt_session().await;
     let connections = Connections::start(broker, own, broker_sender);
     let settings = Settings { durability, ..config.core_settings() };
     let driver = Driver::new(settings, links, connections, (keeping, legacy), banner::broker_remedy(&config));

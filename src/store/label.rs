@@ -9,6 +9,8 @@ pub(super) enum Label {
     Links,
     /// The broker, and who the gateway is there.
     Broker,
+    /// Whether the broker is known to hold what the records say.
+    Session,
 }
 
 impl Label {
@@ -18,6 +20,7 @@ impl Label {
             Self::Format => "format",
             Self::Links => "links",
             Self::Broker => "broker",
+            Self::Session => "session",
         }
     }
 }

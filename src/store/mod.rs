@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::core::{Record, StoreOp, StoreToken};
@@ -99,6 +100,17 @@ pub struct Restored {
     pub links: Vec<(u16, String)>,
     /// The broker as it was kept last.
     pub broker: Option<String>,
+    /// The session there as it was kept last.
+    pub session: BrokerSession,
+}
+
+/// Whether the broker is known to hold for the gateway what the records say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BrokerSession {
+    #[default]
+    Known,
+    /// It may have lost its session and begun another.
+    Doubtful,
 }
 
 /// The store of a running gateway. Dropping it writes what still waits, or gives up if that fails.
@@ -160,6 +172,11 @@ impl Store {
     /// Keeps which broker the records belong to, and who the gateway is there, in line with what is submitted.
     pub fn set_broker(&self, broker: &str) {
         self.desk.set_label(Label::Broker, format::encode(broker));
+    }
+
+    /// Keeps whether the session at the broker is known, in line with what is submitted.
+    pub fn set_session(&self, session: BrokerSession) {
+        self.desk.set_label(Label::Session, format::encode(&session));
     }
 
     /// Waits for the next event. Can be dropped without losing one.
@@ -233,6 +250,9 @@ fn read_all(shelf: &(impl Shelf + ?Sized), dir: &Path) -> Result<(Restored, BTre
     }
     if let Some(broker) = shelf.label(Label::Broker).map_err(disk)? {
         restored.broker = Some(format::decode(&broker).map_err(|reason| disk(Trouble::Damaged(reason)))?);
+    }
+    if let Some(session) = shelf.label(Label::Session).map_err(disk)? {
+        restored.session = format::decode(&session).map_err(|reason| disk(Trouble::Damaged(reason)))?;
     }
     let mut keys = BTreeSet::new();
     let read = shelf.read(&mut |key, value| {

@@ -79,9 +79,11 @@ fn links_and_broker_are_kept_beside_the_records() {
     let links = vec![(1, "udp [::]:1883".to_owned()), (2, "serial /dev/ttyUSB0".to_owned())];
     store.set_links(&links);
     store.set_broker("mqtt://broker/gateway");
+    store.set_session(BrokerSession::Doubtful);
     store.close().unwrap();
 
     let (store, restored) = start(disk.opener());
+    assert_eq!(restored.session, BrokerSession::Doubtful);
     assert_eq!((restored.links, restored.broker.as_deref()), (links, Some("mqtt://broker/gateway")));
     assert!(restored.records.is_empty());
     store.set_broker("mqtt://broker/gateway");

@@ -1,5 +1,6 @@
 //! The gateway ends, in order or on the spot, and another takes its place: devices notice nothing but a pause.
 
+use crate::support::mosquitto::leave_a_session;
 use crate::support::{Cable, Gateway, Home, Mosquitto, MosquittoSub, Node, mosquitto_pub};
 
 /// The two ways to end.
@@ -201,4 +202,41 @@ fn a_qos_2_command_that_ended_before_the_broker_came_back_is_not_given_again() {
         mosquitto_pub(broker.port(), &["-q", "2", "-t", "cmd/valve", "-m", "back"]);
         let [_] = node.expect(&format!("LL 0C 40 {command} ???? 'back'"));
     }
+}
+
+/// The broker loses its memory, and its answer to CONNECT, which would tell, is the last that a gateway hears: the next
+/// one finds the session that this CONNECT has begun.
+#[test]
+fn a_session_that_the_broker_has_begun_for_a_gateway_that_died_over_it_is_not_taken_for_the_former() {
+    let mut broker = Mosquitto::start();
+    let cable = Cable::to(broker.port());
+    let gateway = Home::lasting("", &["--broker", &cable.url()]).start();
+    gateway.wait_for_broker();
+    let mut node = Node::udp(gateway.udp());
+    node.connect("door");
+    node.send("LL 12 20 0102 'cmd/door'");
+    let [command] = node.expect("08 13 20 ???? 0102 00");
+
+    cable.pull_out();
+    let gateway = again_without_a_broker(gateway);
+    broker.kill();
+    broker.restart();
+    leave_a_session(broker.port(), "mqttsn-gateway-1", "0", "nothing/of/interest");
+    let (home, _) = gateway.kill();
+    cable.plug_in();
+    let _gateway = home.start();
+    // It resumes the session.
+    broker.wait_for("Sending CONNACK to mqttsn-gateway-1 (1, 0)");
+    broker.wait_for("mqttsn-gateway-1 1 cmd/door");
+    mosquitto_pub(broker.port(), &["-q", "1", "-t", "cmd/door", "-m", "lock"]);
+    hears_the_name(&mut node, &command, "cmd/door");
+    let [msg_id] = node.expect(&format!("LL 0C 20 {command} ???? 'lock'"));
+    node.send(&format!("07 0D {command} {msg_id} 00"));
+}
+
+/// Ends the gateway on the spot and starts it again; returns when it has tried to connect.
+fn again_without_a_broker(gateway: Gateway) -> Gateway {
+    let gateway = gateway.kill().0.start();
+    gateway.wait_for("no connection to the broker");
+    gateway
 }
