@@ -74,7 +74,8 @@ impl Programs {
         Ok(DataDir(path))
     }
 
-    /// Starts a broker that takes anyone, keeps nothing on disk and queues without bound.
+    /// Starts a broker that takes anyone, keeps nothing on disk and queues without bound. Its window is not what limits:
+    /// by default it takes 20 messages at a time from a connection, and of these the gateway has one for all.
     pub(super) fn mosquitto(&self) -> anyhow::Result<Mosquitto> {
         let port = free_port()?;
         let config = self.home.join("mosquitto.conf");
@@ -83,6 +84,7 @@ impl Programs {
             "allow_anonymous true",
             "persistence false",
             "max_queued_messages 0",
+            "max_inflight_messages 0",
             "set_tcp_nodelay true",
             "log_type error",
         ];
